@@ -1,0 +1,68 @@
+"""What all tests share: how large to run, where the real data is, how many threads.
+
+Two environment variables steer a run. ``SKLABELDIFF_FULL=1`` widens the tests that ask
+for the `full` fixture to many seeds and large sizes. ``SKLABELDIFF_DATA`` names the
+folder of the real data sets; ``none`` skips the tests that need them.
+"""
+
+import os
+from pathlib import Path
+
+import pytest
+
+# Each xdist worker gets one core. The variables count only if they are set before
+# numpy and torch are loaded, hence here and not in a fixture.
+IS_XDIST_WORKER = "PYTEST_XDIST_WORKER" in os.environ
+if IS_XDIST_WORKER:
+    for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
+        os.environ.setdefault(name, "1")
+# Pictures are drawn to files: no display is needed.
+os.environ.setdefault("MPLBACKEND", "Agg")
+
+import torch  # noqa: E402
+
+DEFAULT_DATA_HOME = Path(__file__).parents[2] / "shared" / "data"
+NO_DATA = "none"
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Keep torch to one thread where several workers share the machine."""
+    if IS_XDIST_WORKER:
+        torch.set_num_threads(1)
+
+
+def pytest_report_header(config: pytest.Config) -> str:
+    """Say in the header which of the two sizes this run has, and on which data."""
+    size = "full" if _is_full() else "smallest honest"
+    return f"sklabeldiff: size {size}, data {_data_setting() or DEFAULT_DATA_HOME}"
+
+
+@pytest.fixture(scope="session")
+def full() -> bool:
+    """Whether to run many seeds and large sizes (``make test-full``)."""
+    return _is_full()
+
+
+@pytest.fixture(scope="session")
+def data_home() -> Path:
+    """Folder of the real data sets."""
+    setting = _data_setting()
+    if setting == NO_DATA:
+        pytest.skip(f"SKLABELDIFF_DATA={NO_DATA}: no real data sets in this run")
+    home = Path(setting).expanduser() if setting else DEFAULT_DATA_HOME
+    if not (home / "pll").is_dir():
+        pytest.fail(
+            f"No real data sets: {home / 'pll'} is not a folder. Set SKLABELDIFF_DATA "
+            "to the folder that holds pll/lost.npz and its neighbours, or to "
+            f"{NO_DATA!r} to skip the tests that need them.",
+            pytrace=False,
+        )
+    return home
+
+
+def _is_full() -> bool:
+    return os.environ.get("SKLABELDIFF_FULL", "0") not in ("", "0")
+
+
+def _data_setting() -> str:
+    return os.environ.get("SKLABELDIFF_DATA", "")
