@@ -1,0 +1,307 @@
+"""What the candidate-set classifiers share: input checks, prediction, score, saving.
+
+`CandidateClassifier` knows scikit-learn and labels; `NetworkClassifier` adds a torch
+network whose weights are kept as arrays. Neither knows a method.
+"""
+
+from __future__ import annotations
+
+import json
+from numbers import Integral, Real
+from pathlib import Path
+from typing import Any, NamedTuple, Self
+
+import numpy as np
+import torch
+from numpy.typing import ArrayLike, NDArray
+from safetensors import safe_open
+from safetensors.numpy import save_file
+from sklearn.base import BaseEstimator, ClassifierMixin
+from sklearn.utils.validation import (
+    check_consistent_length,
+    check_is_fitted,
+    validate_data,
+)
+
+from sklabeldiff.metrics import covering_rate_scorer
+from sklabeldiff.targets import encode_candidates
+
+FORMAT = "sklabeldiff-1"  # of saved estimators
+
+
+class TrainingData(NamedTuple):
+    """Checked training data.
+
+    ``X`` (n, p) float64 or float32, ``Y`` (n, C) bool, ``Ybar`` (n, C) float64 whose
+    rows sum to 1: equal belief in every candidate, or the user's weights.
+    """
+
+    X: NDArray[np.floating]
+    Y: NDArray[np.bool_]
+    Ybar: NDArray[np.float64]
+
+
+class CandidateClassifier(ClassifierMixin, BaseEstimator):
+    """Base of classifiers that learn from candidate sets.
+
+    Subclasses have the parameters `classes` and `missing_label`, call `_check_fit`
+    first in fit, and define `_predict_proba`.
+    """
+
+    _doc_link_module = "sklabeldiff"
+
+    def _check_fit(self, X: ArrayLike, y: Any) -> TrainingData:
+        """Check and encode the training data; sets ``classes_``."""
+        Y, classes = encode_candidates(
+            y, self.classes, missing_label=self.missing_label
+        )
+        X = validate_data(self, X, dtype=[np.float64, np.float32], ensure_min_samples=2)
+        check_consistent_length(X, Y)
+        if len(classes) < 2:
+            raise ValueError(
+                f"y holds 1 class ({classes[0]!r}); a classifier needs at least 2. "
+                "Name every class in classes= if y lacks some of them."
+            )
+        self.classes_ = classes
+        weights = Y.astype(np.float64)
+        return TrainingData(X, Y > 0, weights / weights.sum(axis=1, keepdims=True))
+
+    def predict_proba(self, X: ArrayLike) -> NDArray[np.float32]:
+        """Probability of each class.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            Rows to classify.
+
+        Returns
+        -------
+        proba : ndarray of shape (n_samples, n_classes), float32
+            Rows sum to 1; columns in the order of ``classes_``. A row's answer does
+            not depend on the rows around it.
+        """
+        check_is_fitted(self)
+        X = validate_data(self, X, dtype=[np.float64, np.float32], reset=False)
+        return self._predict_proba(X)
+
+    def _predict_proba(self, X: NDArray[np.floating]) -> NDArray[np.float32]:
+        raise NotImplementedError
+
+    def predict(self, X: ArrayLike) -> NDArray[Any]:
+        """Most probable class of each row.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            Rows to classify.
+
+        Returns
+        -------
+        labels : ndarray of shape (n_samples,)
+            Values of ``classes_``.
+        """
+        proba = self.predict_proba(X)
+        return self.classes_[proba.argmax(axis=1)]
+
+    def score(self, X: ArrayLike, y: Any) -> float:
+        """Covering rate: the share of predictions inside the candidate sets.
+
+        No true label is needed. Where `y` has one label a row this is accuracy.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            Rows to classify.
+        y : array-like of shape (n_samples, n_classes) or (n_samples,)
+            Candidate sets, in any form that fit takes.
+
+        Returns
+        -------
+        score : float
+            Between 0 and 1.
+        """
+        return covering_rate_scorer(self, X, y)
+
+    def save(self, path: str | Path) -> None:
+        """Write the fitted estimator to one safetensors file, which runs no code.
+
+        Parameters
+        ----------
+        path : str or Path
+            File to write.
+
+        Raises
+        ------
+        TypeError
+            If a parameter or a class label is not a plain value.
+        """
+        check_is_fitted(self)
+        arrays: dict[str, NDArray[Any]] = {}
+        fitted = {
+            name: _pack(name, value, arrays)
+            for name, value in self.__getstate__().items()
+            if name.endswith("_") and not name.startswith("_")
+        }
+        params = {
+            name: _pack(f"params.{name}", value, arrays)
+            for name, value in self.get_params(deep=False).items()
+        }
+        header = {
+            "format": FORMAT,
+            "class": type(self).__name__,
+            "params": params,
+            "fitted": fitted,
+        }
+        save_file(arrays, path, metadata={"sklabeldiff": json.dumps(header)})
+
+    @classmethod
+    def load(cls, path: str | Path) -> Self:
+        """Read an estimator written by `save`.
+
+        Parameters
+        ----------
+        path : str or Path
+            File to read.
+
+        Returns
+        -------
+        estimator : CandidateClassifier
+            Fitted; it predicts as the saved one did.
+
+        Raises
+        ------
+        ValueError
+            If the file holds something else.
+        """
+        with safe_open(path, framework="numpy") as file:
+            header = json.loads((file.metadata() or {}).get("sklabeldiff", "{}"))
+            if header.get("format") != FORMAT or header["class"] != cls.__name__:
+                raise ValueError(
+                    f"{path} holds {header.get('class', 'no sklabeldiff estimator')}, "
+                    f"not a {cls.__name__}. Load it with the class that saved it."
+                )
+            arrays = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
+        params = {k: _unpack(v, arrays) for k, v in header["params"].items()}
+        estimator = cls(**params)
+        for name, value in header["fitted"].items():
+            setattr(estimator, name, _unpack(value, arrays))
+        return estimator
+
+
+class NetworkClassifier(CandidateClassifier):
+    """Base of classifiers around a torch network.
+
+    The weights live in ``network_`` as arrays, so that a fitted estimator pickles,
+    memory-maps and moves between devices. Subclasses define `_build`, which returns
+    the object that predicts; it is built on first use and never pickled.
+    """
+
+    _built: Any = None
+
+    def _build(self) -> Any:
+        raise NotImplementedError
+
+    @property
+    def _model(self) -> Any:
+        if self._built is None:
+            self._built = self._build()
+        return self._built
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Return the state without the built network."""
+        state = super().__getstate__()
+        state.pop("_built", None)
+        return state
+
+    def _device(self) -> torch.device:
+        """The device asked for; "auto" is a GPU where there is one."""
+        if self.device == "auto":
+            return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        return torch.device(self.device)
+
+
+def state_arrays(module: torch.nn.Module) -> dict[str, NDArray[Any]]:
+    """Weights and buffers of a module as arrays on the CPU."""
+    return {k: v.detach().cpu().numpy() for k, v in module.state_dict().items()}
+
+
+def load_arrays(module: torch.nn.Module, arrays: dict[str, NDArray[Any]]) -> None:
+    """Put arrays of `state_arrays` back."""
+    module.load_state_dict({k: torch.tensor(v) for k, v in arrays.items()})
+
+
+def check_number(
+    name: str,
+    value: Any,
+    low: float,
+    high: float = np.inf,
+    *,
+    integer: bool = False,
+    open_low: bool = False,
+) -> None:
+    """Refuse a parameter outside [low, high], or (low, high] if `open_low`.
+
+    Raises
+    ------
+    TypeError
+        If it is no number, or no integer where one is needed.
+    ValueError
+        If it is out of range.
+    """
+    kind = Integral if integer else Real
+    if not isinstance(value, kind) or isinstance(value, bool):
+        wanted = "an integer" if integer else "a number"
+        raise TypeError(f"{name} must be {wanted}, got {value!r}.")
+    if not (low < value if open_low else low <= value) or not value <= high:
+        start = "above" if open_low else "at least"
+        end = "" if high == np.inf else f" and at most {high}"
+        raise ValueError(f"{name} must be {start} {low}{end}, got {value!r}.")
+
+
+def check_option(name: str, value: Any, options: tuple[Any, ...]) -> None:
+    """Refuse a parameter that is not one of `options`."""
+    if not any(value is o or (isinstance(o, str) and value == o) for o in options):
+        raise ValueError(f"{name} must be one of {options}, got {value!r}.")
+
+
+def _pack(name: str, value: Any, arrays: dict[str, NDArray[Any]]) -> Any:
+    """Make a JSON value; numeric arrays move to `arrays` under `name`."""
+    if isinstance(value, np.ndarray) and value.dtype.kind in "biuf":
+        arrays[name] = np.ascontiguousarray(value)
+        return {"array": name}
+    if isinstance(value, np.ndarray):
+        kind = "U" if value.dtype.kind == "U" else "O"
+        return {"list": [_plain(name, v) for v in value.tolist()], "dtype": kind}
+    if isinstance(value, dict):
+        packed = {k: _pack(f"{name}.{k}", v, arrays) for k, v in value.items()}
+        return {"dict": packed}
+    if isinstance(value, (list, tuple)):
+        items = [_pack(f"{name}.{i}", v, arrays) for i, v in enumerate(value)]
+        return {"tuple" if isinstance(value, tuple) else "items": items}
+    return _plain(name, value)
+
+
+def _plain(name: str, value: Any) -> Any:
+    if isinstance(value, np.generic):
+        value = value.item()
+    if value is None or isinstance(value, (str, int, float, bool)):
+        return value
+    raise TypeError(
+        f"{name} holds {value!r}, which save cannot write. Give a plain value (for "
+        "random_state an integer), or pickle the estimator."
+    )
+
+
+def _unpack(value: Any, arrays: dict[str, NDArray[Any]]) -> Any:
+    """Undo `_pack`."""
+    if not isinstance(value, dict):
+        return value
+    if "array" in value:
+        return arrays[value["array"]]
+    if "list" in value:
+        return np.array(value["list"], dtype=value["dtype"])
+    if "dict" in value:
+        return {k: _unpack(v, arrays) for k, v in value["dict"].items()}
+    if "tuple" in value:
+        return tuple(_unpack(v, arrays) for v in value["tuple"])
+    return [_unpack(v, arrays) for v in value["items"]]

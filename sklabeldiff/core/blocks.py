@@ -1,0 +1,30 @@
+"""Row-wise functions in blocks of one fixed size.
+
+A matrix product may round differently for another number of rows. With every block of
+the same shape, the last one padded, the answer for a row depends on that row alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+BLOCK_ROWS = 256
+
+
+def in_blocks(
+    function: Callable[..., Tensor], *arrays: Tensor, block_rows: int = BLOCK_ROWS
+) -> Tensor:
+    """Apply ``function`` to blocks of rows. Each (n, ...) -> (n, ...)."""
+    n = len(arrays[0])
+    results = []
+    for start in range(0, n, block_rows):
+        block = [array[start : start + block_rows] for array in arrays]
+        missing = block_rows - len(block[0])
+        if missing:
+            block = [functional.pad(a, (0, 0, 0, missing)) for a in block]
+        results.append(function(*block)[: block_rows - missing])
+    return torch.cat(results)

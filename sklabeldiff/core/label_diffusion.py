@@ -1,0 +1,285 @@
+"""A diffusion over label vectors: its loss, its reverse chain, and its training story.
+
+    S      (n, C)  beliefs over candidates, what the diffusion learns to generate
+    S0     (n, C)  beliefs before the first refresh
+    f      (n, C)  prior mean of each row
+    c      (n, p)  condition: features of each row
+    P      (n, C)  what the model believes, from the reverse chain
+
+`LabelDiffusion` is the model; `fit_label_diffusion` trains it and refreshes S from
+what it has learnt (section 6 of the method page): late, gated, and only while model
+and beliefs agree.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from . import transitions
+from .blocks import in_blocks
+from .denoisers import Members
+from .process import GaussianProcess
+from .training import Trainer
+
+TEMPERATURE = 0.1  # tau: p_q proportional to exp(-(s_q - 1)^2 / tau)
+
+# Shares of the epoch budget. The first refresh comes after half of it, or when loss
+# and beliefs have settled; the rate decays over the last fifth.
+LEARN_CHUNKS, REFRESHES = 5, 4
+LEARN_SHARE, REFRESH_SHARE, DECAY_SHARE = 0.5, 0.3, 0.2
+MIN_AGREEMENT = 0.9  # below it the model contradicts the beliefs: no refresh
+SETTLED_LOSS, SETTLED_ROWS = 0.05, 0.01  # relative change; share of rows that change
+MIN_CHUNKS = 2  # chunks learnt before settling is believed
+WATCHED_ROWS = 512  # rows whose beliefs tell whether training has settled
+
+Log = dict[str, Any]
+
+
+@dataclass
+class LabelDiffusion:
+    """The generative model of labels given features.
+
+    Parameters
+    ----------
+    denoiser : Members
+    process : GaussianProcess
+    n_sampling_steps : int
+    """
+
+    denoiser: Members
+    process: GaussianProcess
+    n_sampling_steps: int
+
+    def loss(
+        self, module: nn.Module, S: Tensor, c: Tensor, f: Tensor, gen: torch.Generator
+    ) -> Tensor:
+        """Denoising loss of one batch. (b, C), (b, p), (b, C) -> scalar.
+
+        Steps are antithetic: half of them are drawn, the others mirror them, so that
+        every batch sees low and high noise alike.
+        """
+        shape = (len(module.members), len(S))
+        L, device = self.process.n_timesteps, S.device
+        half = -(-shape[1] // 2)
+        t = torch.randint(L, (shape[0], half), generator=gen, device=device) + 1
+        t = torch.cat([t, L + 1 - t], dim=1)[:, : shape[1]]
+        eps = torch.randn((*shape, S.shape[1]), generator=gen, device=device)
+        s_t = self.process.marginal(S, t, eps, f)
+        return (module(s_t, t, c, f) - self.process.target(S, eps)).square().mean()
+
+    @torch.inference_mode()
+    def label_distribution(self, c: Tensor, f: Tensor) -> Tensor:
+        """P, from the deterministic chain that starts at f. (n, p), (n, C) -> (n, C).
+
+        The class nearest to 1 is the most likely, not the largest coordinate: one of
+        1.4 is a worse label than one of 0.9.
+        """
+        self.denoiser.eval()
+        return in_blocks(self._block_distribution, c, f)
+
+    def _block_distribution(self, c: Tensor, f: Tensor) -> Tensor:
+        def denoise(s: Tensor, t: Tensor) -> Tensor:
+            return self.denoiser(s, t, c, f)
+
+        start = f.expand(len(self.denoiser.members), *f.shape)
+        s0 = self.process.ddim(denoise, start, start, self.n_sampling_steps)
+        return torch.softmax(-((s0 - 1) ** 2) / TEMPERATURE, dim=-1).mean(0)
+
+
+@dataclass(frozen=True)
+class RefreshRule:
+    """How beliefs are refreshed from the model.
+
+    Parameters
+    ----------
+    kind : {"bayes", "inverse"} or None
+    gamma : float
+        Trust in the set transition matrix ("bayes" only).
+    eta : float
+        Share of the new beliefs in the refreshed ones.
+    gate : float
+        Only rows whose model belief in one candidate exceeds it are refreshed.
+    """
+
+    kind: str | None
+    gamma: float
+    eta: float
+    gate: float
+
+    def __call__(self, S: Tensor, S0: Tensor, P: Tensor, Y: Tensor) -> Tensor:
+        """Refreshed beliefs. (n, C) each -> (n, C)."""
+        if self.kind == "bayes":
+            Tset = transitions.set_transition(S, Y)
+            R = transitions.bayes_refresh(S0, P, Y, Tset, self.gamma)
+        else:
+            R = transitions.inverse_refresh(
+                S0, P, Y, transitions.row_transition(S, Y)
+            )
+        confident = transitions.confident_rows(P, Y, self.gate)[:, None]
+        return torch.where(confident, (1 - self.eta) * S + self.eta * R, S)
+
+
+TARGETS: dict[str, Callable[[Tensor], Tensor]] = {
+    "sharp": transitions.sharpen,
+    "soft": lambda S: S,
+    "hard": transitions.harden,
+}
+
+
+@dataclass
+class Progress:
+    """Where training stands; with the trainer's state, all that a resume needs."""
+
+    S: Tensor
+    stage: int = 0
+    refreshing: bool = True
+    settled: bool = False
+    watched: Tensor | None = None
+    history: list[Log] = field(default_factory=list)
+
+
+def training_plan(max_epochs: int) -> list[tuple[str, int]]:
+    """Stages of training with their epochs, which add up to ``max_epochs``."""
+    stages = [("learn", LEARN_SHARE / LEARN_CHUNKS)] * LEARN_CHUNKS
+    stages += [("refresh", REFRESH_SHARE / REFRESHES)] * REFRESHES
+    stages += [("decay", DECAY_SHARE)]
+    plan, share, done = [], 0.0, 0
+    for name, part in stages:
+        share += part
+        until = round(share * max_epochs)
+        plan.append((name, until - done))
+        done = until
+    return plan
+
+
+class LabelDiffusionTraining:
+    """The training story: learn, refresh while it helps, let the rate decay.
+
+    Parameters
+    ----------
+    model : LabelDiffusion
+    make_trainer : callable
+        ``make_trainer(batch_loss)`` -> `Trainer`.
+    S, c, f : Tensor of shape (n, C), (n, p), (n, C)
+    Y : Tensor of shape (n, C), bool
+    target : {"sharp", "soft", "hard", "sample"}
+    rule : RefreshRule
+    """
+
+    def __init__(
+        self,
+        model: LabelDiffusion,
+        make_trainer: Callable[[Any], Trainer],
+        S: Tensor,
+        c: Tensor,
+        f: Tensor,
+        Y: Tensor,
+        target: str,
+        rule: RefreshRule,
+    ) -> None:
+        self.model, self.c, self.f, self.Y = model, c, f, Y
+        self.target, self.rule = target, rule
+        self.S0 = S
+        self.progress = Progress(S)
+        self.trainer = make_trainer(self.batch_loss)
+
+    def batch_loss(self, module: nn.Module, rows: Tensor) -> Tensor:
+        """Loss of the rows against the current targets."""
+        S, gen = self.targets[rows], self.trainer.generator
+        if self.target == "sample":
+            drawn = torch.multinomial(S, 1, generator=gen)
+            S = torch.zeros_like(S).scatter_(1, drawn, 1.0)
+        return self.model.loss(module, S, self.c[rows], self.f[rows], gen)
+
+    def run(
+        self, max_epochs: int, after_stage: Callable[[int], None] | None = None
+    ) -> Tensor:
+        """Train from the current stage to the end; returns S.
+
+        ``after_stage(epochs)`` is called when a stage is done, with its epochs.
+        """
+        plan = training_plan(max_epochs)
+        state = self.progress
+        while state.stage < len(plan):
+            name, epochs = plan[state.stage]
+            if name == "refresh":
+                self.refresh()
+            if name == "decay":
+                self.trainer.decay(epochs)
+            if epochs and not (name == "learn" and state.settled):
+                self.train(name, epochs)
+            state.stage += 1
+            if after_stage is not None:
+                after_stage(epochs)
+        self.use_average()
+        return state.S
+
+    def train(self, name: str, epochs: int) -> None:
+        """Train one stage on the current beliefs."""
+        self.targets = TARGETS.get(self.target, TARGETS["soft"])(self.progress.S)
+        loss = self.trainer.run(epochs)
+        log = {"stage": name, "epoch": self.trainer.n_epochs, "loss": loss}
+        self.progress.history.append(log)
+        if name == "learn":
+            self.watch(loss)
+
+    def watch(self, loss: float) -> None:
+        """Settled: loss and the beliefs of some rows no longer change."""
+        state = self.progress
+        best = self.beliefs(slice(0, WATCHED_ROWS)).argmax(1)
+        losses = [log["loss"] for log in state.history]
+        if len(losses) > MIN_CHUNKS:
+            steady = losses[-2] - loss < SETTLED_LOSS * losses[-2]
+            moved = (best != state.watched).double().mean().item()
+            state.settled = steady and moved < SETTLED_ROWS
+        state.watched = best
+
+    def refresh(self) -> None:
+        """Refresh S from the model, unless a guard objects."""
+        state = self.progress
+        if self.rule.kind is None or not state.refreshing:
+            return
+        P = self.beliefs(slice(None))
+        agreement = transitions.agreement(state.S, P, self.Y)
+        log: Log = {
+            "stage": "refresh",
+            "epoch": self.trainer.n_epochs,
+            "agreement": agreement,
+            "refreshed": False,
+        }
+        if agreement >= MIN_AGREEMENT or self.rule.gate == 0:
+            S = self.rule(state.S, self.S0, P, self.Y)
+            log["collapse"] = transitions.has_collapsed(S, self.S0)
+            if log["collapse"]:
+                state.refreshing = False
+            else:
+                state.S, log["refreshed"] = S, True
+        log["entropy"] = torch.special.entr(state.S).sum(1).mean().item()
+        state.history.append(log)
+
+    def beliefs(self, rows: slice) -> Tensor:
+        """P of some training rows, from the averaged weights."""
+        module = self.trainer.module
+        current = {k: v.clone() for k, v in module.state_dict().items()}
+        self.use_average()
+        P = self.model.label_distribution(self.c[rows], self.f[rows])
+        module.load_state_dict(current)
+        return P
+
+    def use_average(self) -> None:
+        """Put the averaged weights into the network."""
+        self.trainer.module.load_state_dict(self.trainer.averaged, strict=False)
+
+    def state(self) -> Log:
+        """Everything needed to go on later, bit for bit."""
+        return {"trainer": self.trainer.state(), "progress": vars(self.progress)}
+
+    def restore(self, state: Log) -> None:
+        """Go on from `state`."""
+        self.trainer.restore(state["trainer"])
+        self.progress = Progress(**state["progress"])

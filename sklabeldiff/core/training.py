@@ -1,0 +1,267 @@
+"""The one training loop: skorch runs it, a batch loss defines what is learnt.
+
+`Trainer` owns the network, its averaged copy, the optimiser and the generator, and
+runs a number of epochs at a time, so that a method can look at its beliefs in
+between. It does not know what a label is.
+
+Data stays on the device: a batch is one index operation, with no Python per row.
+Nothing draws from torch's global generator.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import torch
+from skorch import NeuralNet
+from skorch.callbacks import Callback
+from torch import Tensor, nn
+from torch.utils.data import Dataset, Sampler
+
+BatchLoss = Callable[[nn.Module, Tensor], Tensor]
+
+GRADIENT_NORM = 1.0  # LRA's clip
+WARM_UP = 0.05  # share of the planned updates
+EMA_HORIZON = 10.0  # early on, the average forgets its random start faster
+
+
+class RowIndex(Dataset):
+    """The rows of a table by number: the table itself is already on the device."""
+
+    def __init__(self, n_rows: int) -> None:
+        self.n_rows = n_rows
+
+    def __len__(self) -> int:
+        """Return the number of rows."""
+        return self.n_rows
+
+    def __getitem__(self, rows: Tensor) -> tuple[Tensor, None]:
+        """Return a batch of row numbers, and no target: the loss looks both up."""
+        return rows, None
+
+
+class EpochBatches(Sampler):
+    """Shuffled batches of row numbers, of equal size up to one row."""
+
+    def __init__(
+        self, n_rows: int, batch_size: int, generator: torch.Generator
+    ) -> None:
+        self.n_rows = n_rows
+        self.n_batches = max(1, round(n_rows / batch_size))
+        self.generator = generator
+
+    def __len__(self) -> int:
+        """Return the number of batches."""
+        return self.n_batches
+
+    def __iter__(self) -> Iterator[Tensor]:
+        """Yield one int64 tensor a batch."""
+        device = self.generator.device
+        order = torch.randperm(self.n_rows, generator=self.generator, device=device)
+        yield from order.tensor_split(self.n_batches)
+
+
+def as_is(batch: Any) -> Any:
+    """Collate function: batches arrive whole."""
+    return batch
+
+
+class _Net(NeuralNet):
+    """skorch's loop with a loss over (module, rows) and without per-batch transfers."""
+
+    def __init__(self, *args: Any, batch_loss: BatchLoss, **kwargs: Any) -> None:
+        self.batch_loss = batch_loss
+        super().__init__(*args, **kwargs)
+
+    @property
+    def _default_callbacks(self) -> list[Any]:
+        return []
+
+    def train_step_single(self, batch: Any, **fit_params: Any) -> dict[str, Tensor]:
+        self._set_training(True)
+        loss = self.batch_loss(self.module_, batch[0])
+        loss.backward()
+        return {"loss": loss, "y_pred": loss}
+
+    def run_single_epoch(
+        self,
+        iterator: Any,
+        training: bool,
+        prefix: str,
+        step_fn: Any,
+        **fit_params: Any,
+    ) -> None:
+        # As skorch's, but the losses leave the device once an epoch, not once a batch.
+        losses = []
+        for batch in iterator if iterator is not None else ():
+            self.notify("on_batch_begin", batch=batch, training=training)
+            step = step_fn(batch, **fit_params)
+            losses.append(step["loss"].detach())
+            self.notify("on_batch_end", batch=batch, training=training, **step)
+        if losses:
+            self.history.record(prefix + "_loss", torch.stack(losses).mean().item())
+
+
+class Trainer:
+    """Train a network a few epochs at a time.
+
+    Parameters
+    ----------
+    module : nn.Module
+        On its device, with its weights drawn.
+    batch_loss : callable
+        ``batch_loss(module, rows)`` -> scalar loss of the rows (int64, on the device).
+    n_rows : int
+    generator : torch.Generator
+        Of the module's device. Orders the rows, and draws whatever the loss needs.
+    batch_size : int
+    learning_rate : float
+        Peak rate: linear warm-up, then constant, then a half cosine (see `decay`).
+    weight_decay : float
+        Decoupled, on matrices only.
+    ema : float
+        Decay of the averaged weights per update, which are the ones to predict with.
+    planned_updates : int
+        Updates foreseen; sets the length of the warm-up.
+    """
+
+    def __init__(
+        self,
+        module: nn.Module,
+        batch_loss: BatchLoss,
+        n_rows: int,
+        generator: torch.Generator,
+        *,
+        batch_size: int,
+        learning_rate: float,
+        weight_decay: float,
+        ema: float,
+        planned_updates: int,
+    ) -> None:
+        self.generator = generator
+        self.ema = ema
+        self.learning_rate = learning_rate
+        self.warm_up = max(1, round(WARM_UP * planned_updates))
+        self.n_updates = 0
+        self.n_epochs = 0
+        self.decay_window = (math.inf, math.inf)
+        self.losses: list[float] = []
+        self.averaged = {k: v.clone() for k, v in self._moving(module).items()}
+        batches = EpochBatches(n_rows, batch_size, generator)
+        self.updates_per_epoch = len(batches)
+        self._rows = RowIndex(n_rows)
+        self._net = _Net(
+            module,
+            criterion=nn.MSELoss,  # not used: skorch wants one
+            optimizer=torch.optim.AdamW,
+            optimizer__param_groups=[("*.bias", {"weight_decay": 0.0})],
+            optimizer__weight_decay=weight_decay,
+            lr=learning_rate,
+            batch_size=None,
+            train_split=None,
+            callbacks=[("trainer", _TrainerCallback(self))],
+            warm_start=True,
+            verbose=0,
+            device=None,
+            batch_loss=batch_loss,
+            iterator_train__sampler=batches,
+            iterator_train__generator=generator,
+            iterator_train__collate_fn=as_is,
+        ).initialize()
+
+    @property
+    def module(self) -> nn.Module:
+        """The network with the weights of the last update."""
+        return self._net.module_
+
+    def run(self, n_epochs: int) -> float:
+        """Train ``n_epochs`` more epochs; returns the mean loss of the last one.
+
+        Raises
+        ------
+        KeyboardInterrupt
+            When interrupted; the weights of the last update are kept.
+        """
+        before = self.n_epochs
+        self._net.partial_fit(self._rows, epochs=n_epochs)
+        if self.n_epochs < before + n_epochs:
+            # skorch ends a fit quietly on Ctrl-C; a search around it must stop too.
+            raise KeyboardInterrupt
+        return self.losses[-1]
+
+    def decay(self, n_epochs: int) -> None:
+        """Let the rate fall to zero over the next ``n_epochs`` epochs."""
+        length = n_epochs * self.updates_per_epoch
+        self.decay_window = (self.n_updates, self.n_updates + length)
+
+    def rate(self) -> float:
+        """Learning rate of the next update."""
+        start, end = self.decay_window
+        peak = self.learning_rate * min(1.0, (self.n_updates + 1) / self.warm_up)
+        if self.n_updates < start:
+            return peak
+        progress = (self.n_updates - start) / max(1, end - start)
+        return 0.5 * peak * (1 + math.cos(math.pi * min(1.0, progress)))
+
+    def state(self) -> dict[str, Any]:
+        """Everything needed to go on later, bit for bit."""
+        return {
+            "module": self.module.state_dict(),
+            "averaged": self.averaged,
+            "optimizer": self._net.optimizer_.state_dict(),
+            "generator": self.generator.get_state(),
+            "n_updates": self.n_updates,
+            "n_epochs": self.n_epochs,
+            "decay_window": self.decay_window,
+            "losses": list(self.losses),
+        }
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Go on from `state`."""
+        self.module.load_state_dict(state["module"])
+        self.averaged = {k: v.clone() for k, v in state["averaged"].items()}
+        self._net.optimizer_.load_state_dict(state["optimizer"])
+        self.generator.set_state(state["generator"])
+        self.n_updates = state["n_updates"]
+        self.n_epochs = state["n_epochs"]
+        self.decay_window = tuple(state["decay_window"])
+        self.losses = list(state["losses"])
+
+    @staticmethod
+    def _moving(module: nn.Module) -> dict[str, Tensor]:
+        """Weights and statistics, without batch norm's counters."""
+        state = module.state_dict()
+        return {k: v for k, v in state.items() if v.is_floating_point()}
+
+    @torch.no_grad()
+    def update_average(self) -> None:
+        """Move the averaged weights towards the current ones."""
+        keep = min(self.ema, (1 + self.n_updates) / (EMA_HORIZON + self.n_updates))
+        averaged = list(self.averaged.values())
+        current = list(self._moving(self.module).values())
+        torch._foreach_lerp_(averaged, current, 1 - keep)
+
+
+class _TrainerCallback(Callback):
+    """Ties skorch's loop to its `Trainer`: rate, clipping, averaging, counting."""
+
+    def __init__(self, trainer: Trainer) -> None:
+        self.trainer = trainer
+
+    def on_batch_begin(self, net: NeuralNet, **kwargs: Any) -> None:
+        rate = self.trainer.rate()
+        for group in net.optimizer_.param_groups:
+            group["lr"] = rate
+
+    def on_grad_computed(self, net: NeuralNet, **kwargs: Any) -> None:
+        nn.utils.clip_grad_norm_(net.module_.parameters(), GRADIENT_NORM)
+
+    def on_batch_end(self, net: NeuralNet, **kwargs: Any) -> None:
+        self.trainer.update_average()
+        self.trainer.n_updates += 1
+
+    def on_epoch_end(self, net: NeuralNet, **kwargs: Any) -> None:
+        self.trainer.n_epochs += 1
+        self.trainer.losses.append(net.history[-1, "train_loss"])
