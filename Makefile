@@ -27,7 +27,7 @@ help:
 	@echo "make demo       resolve ambiguous digits, print accuracies, save a picture"
 	@echo "make test       lint, types, and every check at its smallest honest size"
 	@echo "make test-full  the same checks with many seeds and large sizes"
-	@echo "make lint       ruff, mypy, numpydoc"
+	@echo "make lint       ruff and mypy"
 	@echo "make mutants    break the code on purpose: every check must notice"
 	@echo "make docs       the documentation as HTML, in docs/_build/html"
 	@echo "make bench      the accuracy table of the documentation"
@@ -65,7 +65,6 @@ lint: $(VENV)/.installed
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
-	$(BIN)/python -m numpydoc lint $$(find sklabeldiff -name '*.py')
 
 mutants: $(VENV)/.installed
 	$(BIN)/python tests/mutants/run.py

@@ -1,8 +1,14 @@
 """Classifiers for imprecise labels, built on diffusion and made for scikit-learn."""
 
 from sklabeldiff.ddmp import DDMPClassifier
+from sklabeldiff.features import CLIPFeatures
 from sklabeldiff.targets import CandidateBinarizer, encode_candidates
 
 __version__ = "0.1.0.dev0"
 
-__all__ = ["CandidateBinarizer", "DDMPClassifier", "encode_candidates"]
+__all__ = [
+    "CLIPFeatures",
+    "CandidateBinarizer",
+    "DDMPClassifier",
+    "encode_candidates",
+]

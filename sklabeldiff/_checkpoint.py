@@ -38,7 +38,7 @@ class Checkpoint:
             digest = hashlib.sha256(json.dumps(params, default=repr).encode())
             for array in arrays:
                 digest.update(f"{array.dtype}{array.shape}".encode())
-                digest.update(np.ascontiguousarray(array))
+                digest.update(np.ascontiguousarray(array).tobytes())
             self.path = Path(folder) / f"fit-{digest.hexdigest()[:16]}.pt"
 
     def load(self, device: torch.device) -> dict[str, Any] | None:

@@ -197,8 +197,7 @@ def label_array(labels: list[Any]) -> NDArray[Any]:
         except OverflowError:  # Python integers have no bound
             pass
     out = np.empty(len(labels), dtype=object)
-    for j, label in enumerate(labels):  # out[:] = would spread tuples over an axis
-        out[j] = label
+    out[:] = labels
     return out
 
 

@@ -55,16 +55,19 @@ class CandidateClassifier(ClassifierMixin, BaseEstimator):
         Y, classes = encode_candidates(
             y, self.classes, missing_label=self.missing_label
         )
-        X = validate_data(self, X, dtype=[np.float64, np.float32], ensure_min_samples=2)
-        check_consistent_length(X, Y)
+        rows: NDArray[np.floating] = validate_data(
+            self, X, dtype=[np.float64, np.float32], ensure_min_samples=2
+        )
+        check_consistent_length(rows, Y)
         if len(classes) < 2:
             raise ValueError(
-                f"y holds 1 class ({classes[0]!r}); a classifier needs at least 2. "
-                "Name every class in classes= if y lacks some of them."
+                f"y holds 1 class ({classes.tolist()[0]!r}); a classifier needs at "
+                "least 2. Name every class in classes= if y lacks some of them."
             )
         self.classes_ = classes
-        weights = Y.astype(np.float64)
-        return TrainingData(X, Y > 0, weights / weights.sum(axis=1, keepdims=True))
+        # One memory layout, whatever y came in: products round by layout.
+        weights = Y.astype(np.float64, order="C")
+        return TrainingData(rows, weights > 0, weights / weights.sum(1, keepdims=True))
 
     def predict_proba(self, X: ArrayLike) -> NDArray[np.float32]:
         """Probability of each class.
@@ -81,8 +84,10 @@ class CandidateClassifier(ClassifierMixin, BaseEstimator):
             not depend on the rows around it.
         """
         check_is_fitted(self)
-        X = validate_data(self, X, dtype=[np.float64, np.float32], reset=False)
-        return self._predict_proba(X)
+        rows: NDArray[np.floating] = validate_data(
+            self, X, dtype=[np.float64, np.float32], reset=False
+        )
+        return self._predict_proba(rows)
 
     def _predict_proba(self, X: NDArray[np.floating]) -> NDArray[np.float32]:
         raise NotImplementedError
@@ -139,7 +144,7 @@ class CandidateClassifier(ClassifierMixin, BaseEstimator):
         arrays: dict[str, NDArray[Any]] = {}
         fitted = {
             name: _pack(name, value, arrays)
-            for name, value in self.__getstate__().items()
+            for name, value in vars(self).items()
             if name.endswith("_") and not name.startswith("_")
         }
         params = {
@@ -180,7 +185,7 @@ class CandidateClassifier(ClassifierMixin, BaseEstimator):
                     f"{path} holds {header.get('class', 'no sklabeldiff estimator')}, "
                     f"not a {cls.__name__}. Load it with the class that saved it."
                 )
-            arrays = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
+            arrays = {key: file.get_tensor(key) for key in file.keys()}
         params = {k: _unpack(v, arrays) for k, v in header["params"].items()}
         estimator = cls(**params)
         for name, value in header["fitted"].items():
@@ -214,7 +219,7 @@ class NetworkClassifier(CandidateClassifier):
         return state
 
     def _device(self) -> torch.device:
-        """The device asked for; "auto" is a GPU where there is one."""
+        """Return the device asked for; "auto" is a GPU where there is one."""
         if self.device == "auto":
             return torch.device("cuda" if torch.cuda.is_available() else "cpu")
         return torch.device(self.device)
@@ -234,7 +239,7 @@ def check_number(
     name: str,
     value: Any,
     low: float,
-    high: float = np.inf,
+    high: float = float("inf"),
     *,
     integer: bool = False,
     open_low: bool = False,
@@ -252,9 +257,10 @@ def check_number(
     if not isinstance(value, kind) or isinstance(value, bool):
         wanted = "an integer" if integer else "a number"
         raise TypeError(f"{name} must be {wanted}, got {value!r}.")
-    if not (low < value if open_low else low <= value) or not value <= high:
+    number = float(value)
+    if not (low < number if open_low else low <= number) or not number <= high:
         start = "above" if open_low else "at least"
-        end = "" if high == np.inf else f" and at most {high}"
+        end = "" if high == float("inf") else f" and at most {high}"
         raise ValueError(f"{name} must be {start} {low}{end}, got {value!r}.")
 
 

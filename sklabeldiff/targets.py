@@ -314,7 +314,7 @@ def _encode(
             DataConversionWarning,
             stacklevel=3,
         )
-        values, columns = values.ravel(), None
+        values = values.ravel()
     if to_learn and len(values) == 0:
         raise ValueError("y has 0 rows (0 sample(s)). At least one row is required.")
     form = parse(values, columns, missing)
@@ -353,6 +353,7 @@ def _encode_matrix(
 
 def _check_weights(values: NDArray[Any], classes: NDArray[Any]) -> NDArray[Any]:
     """Numbers (n, C) -> bool mask, or float32 where a row's non-zero entries differ."""
+    values = np.ascontiguousarray(values)  # sums of the result round by its layout
     if ((values == 0) | (values == 1)).all():
         Y = weights = values.astype(bool)
     else:

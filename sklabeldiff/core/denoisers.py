@@ -35,20 +35,12 @@ def linear(n_in: int, n_out: int, generator: torch.Generator) -> nn.Linear:
     return layer
 
 
-class Dropout(nn.Module):
-    """Dropout whose masks come from `generator` (set by the training loss)."""
-
-    def __init__(self, rate: float) -> None:
-        super().__init__()
-        self.rate = rate
-        self.generator: torch.Generator | None = None
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Zero a share of the entries while training. (b, H) -> (b, H)."""
-        if not self.training or self.rate == 0:
-            return x
-        kept = torch.rand(x.shape, generator=self.generator, device=x.device)
-        return x * (kept >= self.rate) / (1 - self.rate)
+def zero_linear(n_in: int, n_out: int) -> nn.Linear:
+    """Return a last layer that says 0 at first, and so repeats the prior mean."""
+    layer = nn.utils.skip_init(nn.Linear, n_in, n_out)
+    nn.init.zeros_(layer.weight)
+    nn.init.zeros_(layer.bias)
+    return layer
 
 
 class StepGate(nn.Module):
@@ -80,7 +72,6 @@ class GatedDenoiser(nn.Module):
         n_classes: int,
         n_timesteps: int,
         hidden: int,
-        dropout: float,
         generator: torch.Generator,
     ) -> None:
         super().__init__()
@@ -89,15 +80,13 @@ class GatedDenoiser(nn.Module):
             nn.ReLU(),
             linear(hidden, hidden, generator),
             nn.BatchNorm1d(hidden),
-            Dropout(dropout),
         )
         widths = [2 * n_classes + n_features, hidden, hidden]
         self.gates = nn.ModuleList(
             StepGate(n_in, hidden, n_timesteps, generator) for n_in in widths
         )
         self.norms = nn.ModuleList(nn.BatchNorm1d(hidden) for _ in widths)
-        self.dropout = Dropout(dropout)
-        self.out = linear(hidden, n_classes, generator)
+        self.out = zero_linear(hidden, n_classes)
 
     def forward(self, s: Tensor, t: Tensor, c: Tensor, f: Tensor) -> Tensor:
         """(b, C), (b,), (b, p), (b, C) -> (b, C)."""
@@ -105,7 +94,7 @@ class GatedDenoiser(nn.Module):
         h = torch.cat([s, f, c], dim=1)
         for depth, (gate, norm) in enumerate(zip(self.gates, self.norms, strict=True)):
             h = functional.softplus(norm(gate(h, t)))
-            h = self.dropout(z * h if depth == 0 else h)
+            h = z * h if depth == 0 else h
         return self.out(h)
 
 
@@ -134,9 +123,7 @@ class Attention(nn.Module):
 class AttentionBlock(nn.Module):
     """Class tokens look at each other, then at the features, then think."""
 
-    def __init__(
-        self, width: int, dropout: float, self_attention: bool, gen: torch.Generator
-    ) -> None:
+    def __init__(self, width: int, self_attention: bool, gen: torch.Generator) -> None:
         super().__init__()
         self.among = Attention(width, gen) if self_attention else None
         self.across = Attention(width, gen)
@@ -144,7 +131,6 @@ class AttentionBlock(nn.Module):
             linear(width, 2 * width, gen),
             nn.GELU(),
             linear(2 * width, width, gen),
-            Dropout(dropout),
         )
         self.norms = nn.ModuleList(nn.LayerNorm(width) for _ in range(3))
 
@@ -169,7 +155,6 @@ class AttentionDenoiser(nn.Module):
         n_classes: int,
         n_timesteps: int,
         hidden: int,
-        dropout: float,
         generator: torch.Generator,
     ) -> None:
         super().__init__()
@@ -187,10 +172,10 @@ class AttentionDenoiser(nn.Module):
         self.feature_norm = nn.LayerNorm(width)
         among = n_classes <= MAX_CLASSES_FOR_SELF_ATTENTION
         self.blocks = nn.ModuleList(
-            AttentionBlock(width, dropout, among, generator) for _ in range(N_BLOCKS)
+            AttentionBlock(width, among, generator) for _ in range(N_BLOCKS)
         )
         self.out_norm = nn.LayerNorm(width)
-        self.out = linear(width, 1, generator)
+        self.out = zero_linear(width, 1)
 
     def forward(self, s: Tensor, t: Tensor, c: Tensor, f: Tensor) -> Tensor:
         """(b, C), (b,), (b, p), (b, C) -> (b, C)."""
@@ -206,45 +191,14 @@ class AttentionDenoiser(nn.Module):
 DENOISERS = {"gated": GatedDenoiser, "attention": AttentionDenoiser}
 
 
-class Members(nn.Module):
-    """Several denoisers that differ in their initial weights only.
-
-    Rows carry a leading member axis, so that each member sees its own noise.
-    """
-
-    def __init__(self, members: list[nn.Module]) -> None:
-        super().__init__()
-        self.members = nn.ModuleList(members)
-
-    def use_generator(self, generator: torch.Generator) -> None:
-        """Draw dropout masks from `generator`."""
-        for module in self.modules():
-            if isinstance(module, Dropout):
-                module.generator = generator
-
-    def forward(self, s: Tensor, t: Tensor, c: Tensor, f: Tensor) -> Tensor:
-        """(M, b, C), (M, b), (b, p), (b, C) -> (M, b, C)."""
-        return torch.stack(
-            [net(s[m], t[m], c, f) for m, net in enumerate(self.members)]
-        )
-
-
 def make_denoiser(
     network: str,
     n_features: int,
     n_classes: int,
     n_timesteps: int,
-    *,
     hidden: int,
-    dropout: float,
-    n_members: int,
     generator: torch.Generator,
-) -> Members:
-    """Build ``n_members`` denoisers of the kind called ``network``, on the CPU."""
+) -> nn.Module:
+    """Build the denoiser called ``network``, on the CPU."""
     kind = DENOISERS[network]
-    return Members(
-        [
-            kind(n_features, n_classes, n_timesteps, hidden, dropout, generator)
-            for _ in range(n_members)
-        ]
-    )
+    return kind(n_features, n_classes, n_timesteps, hidden, generator)

@@ -22,7 +22,6 @@ from torch import Tensor, nn
 
 from . import transitions
 from .blocks import in_blocks
-from .denoisers import Members
 from .process import GaussianProcess
 from .training import Trainer
 
@@ -46,14 +45,18 @@ class LabelDiffusion:
 
     Parameters
     ----------
-    denoiser : Members
+    denoiser : nn.Module
     process : GaussianProcess
     n_sampling_steps : int
+    trust : float
+        Share of the denoiser's correction of the prior mean that is believed, in
+        (0, 1]. With prediction of the noise it must be 1.
     """
 
-    denoiser: Members
+    denoiser: nn.Module
     process: GaussianProcess
     n_sampling_steps: int
+    trust: float = 1.0
 
     def loss(
         self, module: nn.Module, S: Tensor, c: Tensor, f: Tensor, gen: torch.Generator
@@ -63,14 +66,13 @@ class LabelDiffusion:
         Steps are antithetic: half of them are drawn, the others mirror them, so that
         every batch sees low and high noise alike.
         """
-        shape = (len(module.members), len(S))
-        L, device = self.process.n_timesteps, S.device
-        half = -(-shape[1] // 2)
-        t = torch.randint(L, (shape[0], half), generator=gen, device=device) + 1
-        t = torch.cat([t, L + 1 - t], dim=1)[:, : shape[1]]
-        eps = torch.randn((*shape, S.shape[1]), generator=gen, device=device)
+        L, b = self.process.n_timesteps, len(S)
+        t = torch.randint(L, (-(-b // 2),), generator=gen, device=S.device) + 1
+        t = torch.cat([t, L + 1 - t])[:b]
+        eps = torch.randn(S.shape, generator=gen, device=S.device)
         s_t = self.process.marginal(S, t, eps, f)
-        return (module(s_t, t, c, f) - self.process.target(S, eps)).square().mean()
+        error = module(s_t, t, c, f) - self.process.target(S, eps, f)
+        return error.square().mean()
 
     @torch.inference_mode()
     def label_distribution(self, c: Tensor, f: Tensor) -> Tensor:
@@ -80,15 +82,16 @@ class LabelDiffusion:
         1.4 is a worse label than one of 0.9.
         """
         self.denoiser.eval()
-        return in_blocks(self._block_distribution, c, f)
+        s0 = in_blocks(self._generate, c, f)
+        return torch.softmax(-((s0 - 1) ** 2) / TEMPERATURE, dim=-1)
 
-    def _block_distribution(self, c: Tensor, f: Tensor) -> Tensor:
+    def _generate(self, c: Tensor, f: Tensor) -> Tensor:
+        """S_0 of one block, by the reverse chain."""
+
         def denoise(s: Tensor, t: Tensor) -> Tensor:
-            return self.denoiser(s, t, c, f)
+            return self.trust * self.denoiser(s, t, c, f)
 
-        start = f.expand(len(self.denoiser.members), *f.shape)
-        s0 = self.process.ddim(denoise, start, start, self.n_sampling_steps)
-        return torch.softmax(-((s0 - 1) ** 2) / TEMPERATURE, dim=-1).mean(0)
+        return self.process.ddim(denoise, f, f, self.n_sampling_steps)
 
 
 @dataclass(frozen=True)
@@ -112,14 +115,12 @@ class RefreshRule:
     gate: float
 
     def __call__(self, S: Tensor, S0: Tensor, P: Tensor, Y: Tensor) -> Tensor:
-        """Refreshed beliefs. (n, C) each -> (n, C)."""
+        """Refresh the beliefs S. (n, C) each -> (n, C)."""
         if self.kind == "bayes":
             Tset = transitions.set_transition(S, Y)
             R = transitions.bayes_refresh(S0, P, Y, Tset, self.gamma)
         else:
-            R = transitions.inverse_refresh(
-                S0, P, Y, transitions.row_transition(S, Y)
-            )
+            R = transitions.inverse_refresh(S0, P, Y, transitions.row_transition(S, Y))
         confident = transitions.confident_rows(P, Y, self.gate)[:, None]
         return torch.where(confident, (1 - self.eta) * S + self.eta * R, S)
 
@@ -233,9 +234,9 @@ class LabelDiffusionTraining:
         state = self.progress
         best = self.beliefs(slice(0, WATCHED_ROWS)).argmax(1)
         losses = [log["loss"] for log in state.history]
-        if len(losses) > MIN_CHUNKS:
+        if state.watched is not None and len(losses) > MIN_CHUNKS:
             steady = losses[-2] - loss < SETTLED_LOSS * losses[-2]
-            moved = (best != state.watched).double().mean().item()
+            moved = torch.ne(best, state.watched).double().mean().item()
             state.settled = steady and moved < SETTLED_ROWS
         state.watched = best
 

@@ -55,7 +55,8 @@ class GaussianProcess:
     ----------
     schedule : NoiseSchedule
     prediction : {"x0", "eps"}
-        What the denoiser returns: the clean state or the noise.
+        What the denoiser returns: the clean state, counted from the prior mean (so that
+        a network that returns 0 repeats the prior mean), or the noise.
     device : torch.device or str
     dtype : torch.dtype
     """
@@ -93,17 +94,19 @@ class GaussianProcess:
         g2 = 1 + (abar.sqrt() - 1) * (a.sqrt() + before.sqrt()) / (1 - abar)
         return PosteriorCoefficients(g0, g1, g2, beta * (1 - before) / (1 - abar))
 
-    def target(self, s0: Tensor, eps: Tensor) -> Tensor:
-        """What the denoiser should have returned."""
-        return s0 if self.prediction == "x0" else eps
+    def target(self, s0: Tensor, eps: Tensor, f: Tensor) -> Tensor:
+        """Return what the denoiser should have said."""
+        return s0 - f if self.prediction == "x0" else eps
 
     def clean_state(self, prediction: Tensor, s_t: Tensor, t: int, f: Tensor) -> Tensor:
-        """The denoiser's guess of S_0, kept inside ``X0_RANGE``. (..., K)."""
-        if self.prediction == "eps":
+        """Turn the denoiser's answer into S_0, inside ``X0_RANGE``. (..., K)."""
+        if self.prediction == "x0":
+            s0 = f + prediction
+        else:
             abar = self.abar[t]
             drift = (1 - abar.sqrt()) * f + (1 - abar).sqrt() * prediction
-            prediction = (s_t - drift) / abar.sqrt()
-        return prediction.clamp(*X0_RANGE)
+            s0 = (s_t - drift) / abar.sqrt()
+        return s0.clamp(*X0_RANGE)
 
     def ddim_step(
         self, s0: Tensor, s_t: Tensor, t: int, t_next: int, f: Tensor

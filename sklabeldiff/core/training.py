@@ -158,6 +158,7 @@ class Trainer:
             optimizer=torch.optim.AdamW,
             optimizer__param_groups=[("*.bias", {"weight_decay": 0.0})],
             optimizer__weight_decay=weight_decay,
+            optimizer__fused=True,
             lr=learning_rate,
             batch_size=None,
             train_split=None,

@@ -1,0 +1,70 @@
+"""The command line: ``python -m benchmarks accuracy|ablation|speed|show``."""
+
+from __future__ import annotations
+
+import os
+
+# One core a worker. The variables count only before numpy and torch are loaded.
+for _name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
+    os.environ.setdefault(_name, "1")
+
+import argparse  # noqa: E402
+import sys  # noqa: E402
+from pathlib import Path  # noqa: E402
+
+
+def parser() -> argparse.ArgumentParser:
+    top = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
+    commands = top.add_subparsers(dest="command", required=True)
+    for name, text in (
+        ("accuracy", "every method on every cell (31 cells)"),
+        ("ablation", "DDMP with parts changed or taken out (5 cells)"),
+        ("show", "the table of finished tasks, without running any"),
+    ):
+        sub = commands.add_parser(name, help=text)
+        if name == "show":
+            sub.add_argument("what", choices=("accuracy", "ablation"))
+        sub.add_argument("--methods", nargs="+", metavar="NAME", help="exact names")
+        sub.add_argument("--cells", nargs="+", metavar="NAME", help="starts of names")
+        sub.add_argument("--seeds", nargs="+", type=int, metavar="SEED")
+        sub.add_argument("--save", type=Path, metavar="FILE", help="markdown file")
+        if name != "show":
+            sub.add_argument("--jobs", type=int, default=os.cpu_count(), metavar="N")
+            sub.add_argument("--time-limit", type=float, metavar="MINUTES")
+    sub = commands.add_parser("speed", help="training loop, memory, fit times")
+    sub.add_argument("--repeats", type=int, default=5, metavar="N")
+    sub.add_argument("--save", type=Path, metavar="FILE", help="markdown file")
+    return top
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run one command; returns the exit status."""
+    args = parser().parse_args(argv)
+    command = "python -m benchmarks " + " ".join(sys.argv[1:] if argv is None else argv)
+    if args.command == "speed":
+        from benchmarks import speed
+
+        return speed.main(args.repeats, args.save, command)
+
+    from benchmarks import report, runner
+
+    what = args.what if args.command == "show" else args.command
+    try:
+        tasks = runner.make_tasks(what, args.methods, args.cells, args.seeds)
+    except ValueError as error:
+        parser().error(str(error))
+    failures: list[str] = []
+    if args.command != "show":
+        failures = runner.run(tasks, args.jobs, args.time_limit)
+    text = report.make(what, tasks, runner.finished(tasks), command)
+    print(text)
+    if args.save is not None:
+        args.save.parent.mkdir(parents=True, exist_ok=True)
+        args.save.write_text(text + "\n")
+    for failure in failures:
+        print(failure, file=sys.stderr)
+    return 1 if failures else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

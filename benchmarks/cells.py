@@ -1,0 +1,120 @@
+"""The data of the benchmarks: 31 cells, each a set with its kind of candidates.
+
+Real sets come with their candidates and are cut into folds three times; clean sets get
+candidates from a seeded generator and are cut once. X is passed on as it is: every
+method scales by itself.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.model_selection import KFold
+
+from sklabeldiff.datasets import load_pll, make_candidate_sets
+
+ROOT = Path(__file__).resolve().parents[1]
+N_FOLDS = 5
+MAX_ROWS = {"pendigits": 3000}
+CANDIDATE_SEED = 0
+
+REAL = ("lost", "msrcv2", "birdsong")
+CLEAN = ("vehicle", "segment", "satimage", "pendigits", "yeast", "ecoli", "glass")
+KINDS = (("uniform", 0.3), ("uniform", 0.7), ("pair", 0.9), ("instance", 0.3))
+
+
+@dataclass(frozen=True)
+class Cell:
+    """A data set, how its candidates are made, and the seeds of its folds.
+
+    ``kind`` is None where the set has candidates of its own.
+    """
+
+    dataset: str
+    kind: str | None = None
+    rate: float = 0.0
+    seeds: tuple[int, ...] = (0,)
+
+    @property
+    def name(self) -> str:
+        if self.kind is None:
+            return self.dataset
+        return f"{self.dataset} {self.kind} {self.rate:g}".replace(" 0.", " .")
+
+
+@dataclass(frozen=True)
+class CellData:
+    """Features (n, d) float32, candidates (n, C) bool, true classes (n,) int."""
+
+    X: NDArray[np.float32]
+    Y: NDArray[np.bool_]
+    y: NDArray[np.int64]
+
+
+CELLS = (
+    *(Cell(name, seeds=(0, 1, 2)) for name in REAL),
+    *(Cell(name, kind, rate) for name in CLEAN for kind, rate in KINDS),
+)
+ABLATION_CELLS = (
+    Cell("lost"),
+    Cell("msrcv2"),
+    Cell("vehicle", "uniform", 0.7),
+    Cell("segment", "pair", 0.9),
+    Cell("satimage", "instance", 0.3),
+)
+
+
+def data_home() -> Path:
+    """Folder of the data sets: SKLABELDIFF_DATA, or shared/data beside the checkout."""
+    setting = os.environ.get("SKLABELDIFF_DATA")
+    return Path(setting).expanduser() if setting else ROOT.parent / "shared" / "data"
+
+
+@cache
+def load_cell(cell: Cell) -> CellData:
+    """Read the set, cut it if it is large, and make its candidates."""
+    data = load_pll(cell.dataset, data_home())
+    X, Y, y = data.X, data.candidates, data.target
+    limit = MAX_ROWS.get(cell.dataset, len(X))
+    if len(X) > limit:
+        order = np.random.RandomState(CANDIDATE_SEED).permutation(len(X))
+        rows = np.sort(order[:limit])
+        X, Y, y = X[rows], Y[rows], y[rows]
+    if cell.kind is not None:
+        one_hot = np.eye(Y.shape[1], dtype=bool)[y]
+        Y = make_candidate_sets(
+            one_hot,
+            cell.kind,
+            rate=cell.rate,
+            X=X if cell.kind == "instance" else None,
+            random_state=CANDIDATE_SEED,
+        )
+    return CellData(X, Y, y)
+
+
+def fold(n_rows: int, seed: int, k: int) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+    """Training and test rows of fold ``k``."""
+    splits = KFold(N_FOLDS, shuffle=True, random_state=seed).split(np.empty(n_rows))
+    return list(splits)[k]
+
+
+def matching_cells(cells: tuple[Cell, ...], words: list[str] | None) -> list[Cell]:
+    """Cells whose name starts with one of ``words``; all without words.
+
+    Raises
+    ------
+    ValueError
+        If a word fits no cell.
+    """
+    if not words:
+        return list(cells)
+    for word in words:
+        if not any(cell.name.startswith(word) for cell in cells):
+            names = ", ".join(cell.name for cell in cells)
+            raise ValueError(f"No cell starts with {word!r}. There are: {names}.")
+    return [c for c in cells if any(c.name.startswith(word) for word in words)]

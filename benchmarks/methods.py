@@ -1,0 +1,201 @@
+"""What is compared, by name.
+
+A method makes an unfitted estimator from a seed. All estimators get the same raw X and
+the same candidate mask; ceilings get the true labels instead, and take no part in ranks
+or in the choice of the best baseline.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from sklearn.ensemble import HistGradientBoostingClassifier, RandomForestClassifier
+from sklearn.linear_model import LogisticRegression
+from sklearn.neighbors import KNeighborsClassifier
+from sklearn.neural_network import MLPClassifier
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+from sklearn.svm import SVC
+
+from benchmarks.controls import (
+    KernelAlone,
+    NeighbourVote,
+    ScaledBudget,
+    WithoutDiffusion,
+)
+from sklabeldiff import DDMPClassifier
+from sklabeldiff.baselines import (
+    CandidateWeightedClassifier,
+    CCClassifier,
+    KernelPropagationClassifier,
+    PLKNNClassifier,
+    PRODENClassifier,
+)
+
+OURS = "DDMP"
+
+# Source files that decide a method's results: when one changes they are stale.
+DATA_SOURCES = ("benchmarks/cells.py", "sklabeldiff/datasets/_candidates.py")
+DDMP_SOURCES = ("sklabeldiff/*.py", "sklabeldiff/core/*.py")
+CONTROL_SOURCES = (*DDMP_SOURCES, "benchmarks/controls.py")
+IRRELEVANT = ("sklabeldiff/metrics.py",)
+
+
+def baseline_sources(own: str, *core: str) -> tuple[str, ...]:
+    """File of a baseline, what all baselines share, and what it takes from core."""
+    used = ("graph", "scaling", *core)
+    files = [f"sklabeldiff/baselines/{name}.py" for name in (own, "_shared")]
+    return (*files, *(f"sklabeldiff/core/{name}.py" for name in used))
+
+
+@dataclass(frozen=True)
+class Method:
+    """One row to run.
+
+    Parameters
+    ----------
+    name : str
+    make : callable
+        ``make(random_state)`` -> unfitted estimator.
+    kind : {"ours", "baseline", "ceiling", "ablation"}
+    cost : float
+        Rough seconds of a fit on 1000 rows of 10 classes; only orders the work.
+    sources : tuple of str
+        Patterns of the files that decide the result.
+    """
+
+    name: str
+    make: Callable[[int], Any]
+    kind: str
+    cost: float = 1.0
+    sources: tuple[str, ...] = DDMP_SOURCES
+
+
+def sklearn_classifiers(random_state: int) -> dict[str, tuple[Any, float]]:
+    """Classifiers by name, each with its cost."""
+    return {
+        "LogisticRegression": (LogisticRegression(max_iter=1000), 0.5),
+        "SVC": (SVC(cache_size=500), 3.0),
+        "RandomForest": (RandomForestClassifier(random_state=random_state), 1.0),
+        "HistGradientBoosting": (
+            HistGradientBoostingClassifier(
+                **BOOSTING, early_stopping=False, random_state=random_state
+            ),
+            4.0,
+        ),
+        "KNeighbors": (KNeighborsClassifier(), 0.1),
+        "MLPClassifier": (MLPClassifier(random_state=random_state), 3.0),
+    }
+
+
+# A tree a class and iteration: 100 iterations, the default, would alone take most of
+# the time of the whole table. Early stopping holds out copies of rows that it trains
+# on, so it stays off.
+BOOSTING = {"max_iter": 40, "learning_rate": 0.2}
+WITHOUT_WEIGHTS = ("KNeighbors",)  # takes no sample_weight: propagated labels only
+KERNEL_WIDTHS = {"wide": 0.1, "narrow": 1.0}
+CEILINGS = ("LogisticRegression", "RandomForest", "SVC")
+
+
+def _wrapped(name: str, labels: str) -> Callable[[int], Any]:
+    def make(random_state: int) -> Any:
+        classifier, _ = sklearn_classifiers(random_state)[name]
+        return CandidateWeightedClassifier(
+            classifier, labels=labels, standardize="standard"
+        )
+
+    return make
+
+
+def _supervised(name: str) -> Callable[[int], Any]:
+    def make(random_state: int) -> Any:
+        classifier, _ = sklearn_classifiers(random_state)[name]
+        return make_pipeline(StandardScaler(), classifier)
+
+    return make
+
+
+def _seeded(kind: Callable[..., Any], **params: Any) -> Callable[[int], Any]:
+    return lambda random_state: kind(random_state=random_state, **params)
+
+
+def _ours() -> Method:
+    return Method(OURS, _seeded(DDMPClassifier), "ours", 6.0)
+
+
+def accuracy_methods() -> list[Method]:
+    """DDMP, every baseline, and the ceilings."""
+    return [_ours(), *_partial_label_baselines(), *_sklearn_baselines(), *_ceilings()]
+
+
+def _partial_label_baselines() -> Iterator[Method]:
+    neighbours = baseline_sources("_neighbors", "transitions")
+    networks = baseline_sources("_networks", "training", "denoisers")
+    kernels = baseline_sources("_kernel", "kernels", "transitions")
+    yield Method("PL-kNN", lambda seed: PLKNNClassifier(), "baseline", 0.1, neighbours)
+    for name, kind in (("PRODEN", PRODENClassifier), ("CC", CCClassifier)):
+        yield Method(name, _seeded(kind), "baseline", 5.0, networks)
+    for width, gamma in KERNEL_WIDTHS.items():
+        for rows, standardize in (("", "standard"), (", equal norm", "rows")):
+            make = _seeded(
+                KernelPropagationClassifier, gamma=gamma, standardize=standardize
+            )
+            name = f"kernel yardstick, {width}{rows}"
+            yield Method(name, make, "baseline", 0.5, kernels)
+
+
+def _sklearn_baselines() -> Iterator[Method]:
+    sources = baseline_sources("_wrapped")
+    for name, (_, cost) in sklearn_classifiers(0).items():
+        for labels, factor in (("weighted", 2), ("propagated", 1)):
+            if labels == "weighted" and name in WITHOUT_WEIGHTS:
+                continue
+            make = _wrapped(name, labels)
+            yield Method(f"{name}, {labels}", make, "baseline", cost * factor, sources)
+
+
+def _ceilings() -> Iterator[Method]:
+    for name in CEILINGS:
+        yield Method(f"truth: {name}", _supervised(name), "ceiling", 0.5, ())
+
+
+def ablation_methods() -> list[Method]:
+    """DDMP and what becomes of it with a part changed or taken out."""
+    return [_ours(), *_variants(), *_controls()]
+
+
+def _variants() -> Iterator[Method]:
+    variants: dict[str, tuple[dict[str, Any], float]] = {
+        "no refresh": ({"refresh": None}, 6),
+        "no propagation": ({"n_propagations": 0}, 6),
+        "no Jaccard": ({"label_similarity": None}, 6),
+        "refresh 'inverse'": ({"refresh": "inverse"}, 6),
+        "attention network": ({"network": "attention"}, 30),
+        "preset 'paper'": ({"preset": "paper"}, 30),
+        "without extras (no kernel smoothers)": ({"prior_mean": "zero"}, 6),
+    }
+    # What is already the default is no variant, and equal ones are one row.
+    named: dict[str, list[str]] = {repr(DDMPClassifier(random_state=0)): []}
+    for name, (params, _) in variants.items():
+        settings = repr(DDMPClassifier(random_state=0, **params))
+        named.setdefault(settings, []).append(name)
+    _, *groups = named.values()
+    for names in groups:
+        params, cost = variants[names[0]]
+        name = " = ".join(names)
+        yield Method(name, _seeded(DDMPClassifier, **params), "ablation", cost)
+
+
+def _controls() -> Iterator[Method]:
+    controls: dict[str, tuple[Callable[[int], Any], float]] = {
+        "a fifth of the budget": (lambda seed: ScaledBudget(0.2, seed), 3),
+        "five times the budget": (lambda seed: ScaledBudget(5.0, seed), 30),
+        "control: kNN vote on first S": (lambda seed: NeighbourVote(True, seed), 2),
+        "control: kNN vote on final S": (lambda seed: NeighbourVote(False, seed), 6),
+        "control: kernel smoothers alone": (KernelAlone, 2),
+        "control: cross-entropy, no diffusion": (WithoutDiffusion, 6),
+    }
+    for name, (make, cost) in controls.items():
+        yield Method(name, make, "ablation", cost, CONTROL_SOURCES)

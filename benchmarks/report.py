@@ -1,0 +1,310 @@
+"""Results as markdown: the tables, and the summary against "It is done when"."""
+
+from __future__ import annotations
+
+import platform
+import subprocess
+from collections.abc import Iterable
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+import sklearn
+import torch
+
+from benchmarks.cells import ROOT
+from benchmarks.scores import Difference, Scores
+
+if TYPE_CHECKING:
+    from benchmarks.runner import Task
+
+OURS = "DDMP"
+THRESHOLDS = {"lost": 0.74, "msrcv2": 0.54, "birdsong": 0.74}
+NEAR = 0.01  # within this, or one paired standard error, of the best of the row
+FAR = 0.02  # no cell may be worse than this
+SHARE_NEAR = 26 / 31
+COLUMNS = 7  # methods side by side
+
+
+class RowGap(NamedTuple):
+    """Our distance to the best baseline of one cell."""
+
+    cell: str
+    best: str
+    gap: Difference
+
+    @property
+    def near(self) -> bool:
+        """Within max(one paired standard error, .01) of it, or better."""
+        return self.gap.mean >= -max(np.nan_to_num(self.gap.error), NEAR)
+
+    @property
+    def far(self) -> bool:
+        """Worse by more than .02."""
+        return self.gap.mean < -FAR
+
+
+def make(
+    what: str, tasks: list[Task], results: list[dict[str, Any]], command: str
+) -> str:
+    """Write the whole document."""
+    cells = list(dict.fromkeys(task.cell.name for task in tasks))
+    methods = list(dict.fromkeys(task.method for task in tasks))
+    scores = Scores.of(results, cells, methods)
+    seeds = sorted({task.seed for task in tasks})
+    lines = [
+        "# Accuracy" if what == "accuracy" else "# Ablation and controls",
+        "",
+        *provenance(command, ", ".join(map(str, seeds))),
+    ]
+    if len(results) < len(tasks):
+        lines += ["", f"**Incomplete: {len(results)} of {len(tasks)} fits are done.**"]
+    if results:
+        body = accuracy_body if what == "accuracy" else ablation_body
+        lines += ["", *body(scores), *warning_lines(results)]
+    return "\n".join(lines)
+
+
+def provenance(command: str, seeds: str) -> list[str]:
+    """Command, versions, seeds and date."""
+    return [
+        f"    {command}",
+        "",
+        f"{datetime.now(UTC):%Y-%m-%d}; seeds {seeds}; sklabeldiff {commit()}, "
+        f"scikit-learn {sklearn.__version__}, torch {torch.__version__}, "
+        f"numpy {np.__version__}, Python {platform.python_version()}.",
+    ]
+
+
+def commit() -> str:
+    """Hash of the checkout, marked where the package differs from it."""
+
+    def git(*words: str) -> str:
+        done = subprocess.run(
+            ["git", *words], cwd=ROOT, capture_output=True, text=True, check=False
+        )
+        return done.stdout.strip() if done.returncode == 0 else ""
+
+    changed = git("status", "--porcelain", "--", "sklabeldiff", "benchmarks")
+    return (git("rev-parse", "--short", "HEAD") or "no commit") + (
+        " with changes" if changed else ""
+    )
+
+
+# -- accuracy --------------------------------------------------------------------------
+
+
+def accuracy_body(scores: Scores) -> list[str]:
+    lines = [
+        "Test accuracy, mean ± standard deviation over folds and seeds, in brackets "
+        "the rank in its row. X is passed raw, every method scales by itself. Ceilings "
+        '("truth") learn from the true labels and take no part in ranks.',
+        "",
+        *accuracy_tables(scores),
+        "## By method",
+        "",
+        *method_table(scores),
+        "",
+    ]
+    if OURS in scores.ranked():
+        lines += ["## Against the goals", "", *acceptance(scores)]
+    return lines
+
+
+def accuracy_tables(scores: Scores) -> list[str]:
+    """Rows cells, columns methods, some columns at a time."""
+    ranks = scores.ranks()
+    lines: list[str] = []
+    for start in range(0, len(scores.methods), COLUMNS):
+        methods = scores.methods[start : start + COLUMNS]
+        rows = []
+        for i, cell in enumerate(scores.cells):
+            row = [cell]
+            for m in methods:
+                rank = f" ({ranks[m][i]:g})" if m in ranks else ""
+                mean, spread = scores.mean(cell, m), scores.spread(cell, m)
+                row.append(f"{short(mean)} ± {short(spread)}{rank}")
+            rows.append(row)
+        lines += [*markdown(["cell", *methods], rows), ""]
+    return lines
+
+
+def method_table(scores: Scores) -> list[str]:
+    """Mean rank, accuracy and times, best rank first."""
+    ranks = scores.ranks()
+    mean_rank = {m: float(ranks[m].mean()) if m in ranks else np.inf for m in ranks}
+    order = sorted(scores.methods, key=lambda m: mean_rank.get(m, np.inf))
+    rows = [
+        [
+            m,
+            f"{mean_rank[m]:.2f}" if m in mean_rank else why_unranked(scores, m),
+            short(scores.total(m)),
+            short(scores.average(m, "covering")),
+            short(scores.average(m, "transductive")),
+            f"{scores.average(m, 'fit_seconds'):.2f}",
+            f"{scores.average(m, 'predict_seconds'):.3f}",
+        ]
+        for m in order
+    ]
+    head = ["method", "mean rank", "mean accuracy", "covering rate"]
+    head += ["accuracy on training rows", "fit seconds", "predict seconds"]
+    return markdown(head, rows)
+
+
+def why_unranked(scores: Scores, method: str) -> str:
+    return "ceiling" if scores.kinds[method] == "ceiling" else "incomplete"
+
+
+def row_gaps(scores: Scores) -> list[RowGap]:
+    """For every cell the best baseline of its row, and our paired difference to it."""
+    baselines = [m for m in scores.ranked() if m != OURS]
+    gaps = []
+    for cell in scores.cells:
+        best = max(baselines, key=lambda m: scores.mean(cell, m))
+        gaps.append(RowGap(cell, best, scores.paired(OURS, best, [cell])))
+    return gaps
+
+
+def acceptance(scores: Scores) -> list[str]:
+    """Every goal with what was reached; misses are named."""
+    ranks = {m: float(r.mean()) for m, r in scores.ranks().items()}
+    baselines = [m for m in ranks if m != OURS]
+    lines = [
+        goal(
+            f"{cell} at least {short(least)}",
+            scores.mean(cell, OURS) >= least,
+            f"{scores.mean(cell, OURS):.4f}",
+        )
+        for cell, least in THRESHOLDS.items()
+        if cell in scores.cells
+    ]
+    if not baselines:
+        return lines
+    by_rank = min(baselines, key=lambda m: ranks[m])
+    by_accuracy = max(baselines, key=scores.total)
+    lines.append(
+        goal(
+            "first in mean rank",
+            ranks[OURS] < ranks[by_rank],
+            f"{ranks[OURS]:.2f}; next baseline {by_rank}, {ranks[by_rank]:.2f}",
+        )
+    )
+    for text, other in (("mean rank", by_rank), ("mean accuracy", by_accuracy)):
+        folds = scores.paired(OURS, other, scores.cells)
+        cells = scores.paired_cells(OURS, other)
+        lines.append(
+            goal(
+                f"above the best single baseline by {text}",
+                folds.mean > 0,
+                f"{other}: {plus_minus(folds)} over {folds.n} folds, "
+                f"{plus_minus(cells)} over {cells.n} cells",
+            )
+        )
+    gaps = row_gaps(scores)
+    near = [row for row in gaps if row.near]
+    far = [row for row in gaps if row.far]
+    needed = int(np.ceil(SHARE_NEAR * len(gaps) - 1e-9))
+    lines += [
+        goal(
+            f"at least {needed} of {len(gaps)} cells within max(one paired standard "
+            f"error, {short(NEAR)}) of the best of the row",
+            len(near) >= needed,
+            f"{len(near)}; misses: {names(r for r in gaps if not r.near)}",
+        ),
+        goal(
+            f"no cell more than {short(FAR)} below the best of its row",
+            not far,
+            f"{len(far)}; misses: {names(far)}",
+        ),
+        "",
+        "Differences are DDMP minus baseline, ± one standard error of paired folds. "
+        "Folds share training rows, and those of different seeds test rows: the errors "
+        "are rather too small.",
+        "",
+        *gap_table(scores, gaps),
+    ]
+    return lines
+
+
+def gap_table(scores: Scores, gaps: list[RowGap]) -> list[str]:
+    rows = [
+        [
+            row.cell,
+            short(scores.mean(row.cell, OURS)),
+            row.best,
+            short(scores.mean(row.cell, row.best)),
+            f"{row.gap.mean:+.4f}",
+            f"{row.gap.error:.4f}",
+            "**far below**" if row.far else "yes" if row.near else "**no**",
+        ]
+        for row in gaps
+    ]
+    head = ["cell", OURS, "best baseline", "accuracy", "difference", "error", "near"]
+    return markdown(head, rows)
+
+
+def goal(text: str, met: bool, found: str) -> str:
+    return f"- {'met' if met else '**missed**'}: {text}: {found}"
+
+
+def names(rows: Iterable[RowGap]) -> str:
+    return ", ".join(f"{r.cell} ({r.gap.mean:+.3f})" for r in rows) or "none"
+
+
+# -- ablation --------------------------------------------------------------------------
+
+
+def ablation_body(scores: Scores) -> list[str]:
+    """Rows methods, columns cells: accuracy and the difference to the default."""
+    rows = []
+    for m in scores.methods:
+        row = [m]
+        for cell in scores.cells:
+            text = f"{short(scores.mean(cell, m))} ± {short(scores.spread(cell, m))}"
+            if m != OURS and OURS in scores.methods:
+                text += f" ({scores.paired(OURS, m, [cell]).mean:+.3f})"
+            row.append(text)
+        paired = scores.paired(OURS, m, scores.cells)
+        row.append("" if m == OURS else plus_minus(paired))
+        row.append(f"{scores.average(m, 'fit_seconds'):.2f}")
+        rows.append(row)
+    head = ["method", *scores.cells, "DDMP minus this, all folds", "fit seconds"]
+    return [
+        "Test accuracy, mean ± standard deviation over folds; in brackets the default "
+        "minus this row on the same folds: above zero, the change does harm. "
+        "The last but one column adds one standard error of paired folds.",
+        "",
+        *markdown(head, rows),
+    ]
+
+
+# -- parts -----------------------------------------------------------------------------
+
+
+def warning_lines(results: list[dict[str, Any]]) -> list[str]:
+    """How many fits warned, by method and kind of warning."""
+    counts: dict[str, int] = {}
+    for r in results:
+        for text in r.get("warnings", ()):
+            key = f"{r['method']}: {text.split(':')[0]}"
+            counts[key] = counts.get(key, 0) + 1
+    if not counts:
+        return []
+    listed = [f"- {key}, {n} fits" for key, n in sorted(counts.items())]
+    return ["", "Warnings (non-convergence of baselines aside):", "", *listed]
+
+
+def markdown(head: list[str], rows: list[list[str]]) -> list[str]:
+    """Format a table."""
+    lines = [head, ["---"] * len(head), *rows]
+    return ["| " + " | ".join(line) + " |" for line in lines]
+
+
+def short(value: float) -> str:
+    """.734 for 0.734; a dash for what is not there."""
+    return "-" if np.isnan(value) else f"{value:.3f}".replace("0.", ".", 1)
+
+
+def plus_minus(difference: Difference) -> str:
+    error = "-" if np.isnan(difference.error) else f"{difference.error:.4f}"
+    return f"{difference.mean:+.4f} ± {error}"

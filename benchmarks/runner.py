@@ -1,0 +1,269 @@
+"""Runs tasks, one process a core, and keeps every finished one as a small JSON file.
+
+A task is one method on one fold of one cell. Its file is named after it and after a
+hash of the source that decides its result, so that a run goes on where the last one
+stopped, and runs again only what a change of the code has touched.
+"""
+
+from __future__ import annotations
+
+import ast
+import hashlib
+import json
+import multiprocessing
+import os
+import re
+import signal
+import time
+import traceback
+import warnings
+from collections.abc import Iterator
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from dataclasses import dataclass
+from functools import cache
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from sklearn.exceptions import ConvergenceWarning
+from tqdm.auto import tqdm
+
+from benchmarks.cells import (
+    ABLATION_CELLS,
+    CELLS,
+    N_FOLDS,
+    ROOT,
+    Cell,
+    fold,
+    load_cell,
+    matching_cells,
+)
+from benchmarks.methods import (
+    DATA_SOURCES,
+    IRRELEVANT,
+    Method,
+    ablation_methods,
+    accuracy_methods,
+)
+
+RESULTS = Path(__file__).parent / "results"
+
+METHODS = {"accuracy": accuracy_methods, "ablation": ablation_methods}
+Result = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Task:
+    """One method on one fold."""
+
+    what: str  # "accuracy" or "ablation": where the method is defined
+    cell: Cell
+    seed: int
+    fold: int
+    method: str
+
+    @property
+    def path(self) -> Path:
+        """File of the result, whether or not it is there."""
+        name = f"{_slug(self.cell.name)}-s{self.seed}-f{self.fold}"
+        version = method_hash(self.what, self.method)
+        return RESULTS / _slug(self.method) / f"{name}-{version}.json"
+
+    @property
+    def cost(self) -> float:
+        """Rough duration, to run the longest first."""
+        n, n_classes = load_cell(self.cell).Y.shape
+        return _methods(self.what)[self.method].cost * n * n_classes
+
+
+def make_tasks(
+    what: str,
+    methods: list[str] | None = None,
+    cells: list[str] | None = None,
+    seeds: list[int] | None = None,
+) -> list[Task]:
+    """All tasks of a table, or those asked for.
+
+    Raises
+    ------
+    ValueError
+        If a method, cell or seed does not exist.
+    """
+    known = _methods(what)
+    for name in methods or ():
+        if name not in known:
+            raise ValueError(f"No method {name!r}. There are: {', '.join(known)}.")
+    tasks = [
+        Task(what, cell, seed, k, name)
+        for cell in matching_cells(
+            CELLS if what == "accuracy" else ABLATION_CELLS, cells
+        )
+        for name in methods or known
+        for seed in cell.seeds
+        if seeds is None or seed in seeds
+        for k in range(N_FOLDS)
+    ]
+    if not tasks:
+        raise ValueError(f"No cell has one of the seeds {seeds}.")
+    return tasks
+
+
+def finished(tasks: list[Task]) -> list[Result]:
+    """Results that are there."""
+    paths = [task.path for task in tasks]
+    return [json.loads(path.read_text()) for path in paths if path.exists()]
+
+
+def run(tasks: list[Task], jobs: int, time_limit: float | None = None) -> list[str]:
+    """Run the tasks that are not finished; returns what failed, as text.
+
+    After ``time_limit`` minutes no further task is started.
+    """
+    pending = [task for task in tasks if not task.path.exists()]
+    pending.sort(key=lambda task: -task.cost)
+    deadline = time.monotonic() + 60 * (np.inf if time_limit is None else time_limit)
+    work = (task for task in pending if time.monotonic() < deadline)
+    failures: list[str] = []
+    with tqdm(total=len(tasks), initial=len(tasks) - len(pending), unit="fit") as bar:
+        for failure in _serial(work) if jobs == 1 else _pooled(work, jobs):
+            bar.update()
+            if failure:
+                failures.append(failure)
+    return failures
+
+
+def _serial(work: Iterator[Task]) -> Iterator[str]:
+    _one_thread()
+    for task in work:
+        yield attempt(task)
+
+
+def _pooled(work: Iterator[Task], jobs: int) -> Iterator[str]:
+    """Keep ``jobs`` processes busy; on Ctrl-C or an error stop them at once."""
+    context = multiprocessing.get_context("spawn")
+    pool = ProcessPoolExecutor(jobs, context, initializer=_start_worker)
+    running: set[Future[str]] = set()
+    try:
+        while True:
+            for task in islice(work, jobs + 1 - len(running)):
+                running.add(pool.submit(attempt, task))
+            if not running:
+                break
+            done, running = wait(running, return_when=FIRST_COMPLETED)
+            yield from (future.result() for future in done)
+    except BaseException:
+        for process in list((pool._processes or {}).values()):
+            process.terminate()
+        raise
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+def _start_worker() -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent ends the workers
+    _one_thread()
+
+
+def _one_thread() -> None:
+    """One thread a process; `__main__` does the same for BLAS and OpenMP."""
+    torch.set_num_threads(1)
+
+
+def attempt(task: Task) -> str:
+    """Run a task and write its result; returns the error as text, or nothing."""
+    try:
+        result = measure(task)
+    except Exception:
+        return f"FAILED {task.method} on {task.cell.name}: {traceback.format_exc()}"
+    write(task.path, result)
+    return ""
+
+
+def measure(task: Task) -> Result:
+    """Fit on the training part of the fold and score the rest."""
+    method = _methods(task.what)[task.method]
+    data = load_cell(task.cell)
+    train, test = fold(len(data.X), task.seed, task.fold)
+    estimator = method.make(task.seed)
+    target = data.y if method.kind == "ceiling" else data.Y
+
+    start = time.perf_counter()
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        if method.kind in ("baseline", "ceiling"):
+            warnings.simplefilter("ignore", ConvergenceWarning)
+        estimator.fit(data.X[train], target[train])
+    fitted = time.perf_counter()
+    predicted = np.asarray(estimator.predict(data.X[test]))
+    done = time.perf_counter()
+
+    # Candidate-weighted rows believe in all candidates alike: nothing to score.
+    untouched = getattr(estimator, "labels", None) == "weighted"
+    beliefs = None if untouched else getattr(estimator, "label_distribution_", None)
+    return {
+        "method": task.method,
+        "kind": method.kind,
+        "cell": task.cell.name,
+        "seed": task.seed,
+        "fold": task.fold,
+        "accuracy": float((predicted == data.y[test]).mean()),
+        "covering": float(data.Y[test, predicted].mean()),
+        "transductive": None
+        if beliefs is None
+        else float((np.asarray(beliefs).argmax(1) == data.y[train]).mean()),
+        "fit_seconds": fitted - start,
+        "predict_seconds": done - fitted,
+        "warnings": sorted({f"{w.category.__name__}: {w.message}" for w in caught}),
+    }
+
+
+def write(path: Path, result: Result) -> None:
+    """Write a result whole or not at all."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    draft = path.with_suffix(f".{os.getpid()}.tmp")
+    draft.write_text(json.dumps(result, indent=1) + "\n")
+    draft.replace(path)
+
+
+@cache
+def _methods(what: str) -> dict[str, Method]:
+    return {method.name: method for method in METHODS[what]()}
+
+
+@cache
+def method_hash(what: str, name: str) -> str:
+    """Hash of a method's parameters and of the code that decides its results."""
+    method = _methods(what)[name]
+    digest = hashlib.sha256(repr(method.make(0)).encode())
+    patterns = {*DATA_SOURCES, *method.sources}
+    files = {path for pattern in patterns for path in ROOT.glob(pattern)}
+    files -= {ROOT / name for name in IRRELEVANT}
+    for path in sorted(files):
+        digest.update(str(path.relative_to(ROOT)).encode())
+        digest.update(_code_of(path).encode())
+    return digest.hexdigest()[:12]
+
+
+@cache
+def _code_of(path: Path) -> str:
+    """Syntax of a file without comments and docstrings, which change nothing."""
+    tree = ast.parse(path.read_text())
+    for node in ast.walk(tree):
+        body = getattr(node, "body", None)
+        if isinstance(body, list) and body and _is_text(body[0]):
+            body.pop(0)
+    return ast.dump(tree)
+
+
+def _is_text(node: Any) -> bool:
+    return (
+        isinstance(node, ast.Expr)
+        and isinstance(node.value, ast.Constant)
+        and isinstance(node.value.value, str)
+    )
+
+
+def _slug(name: str) -> str:
+    return re.sub(r"[^a-z0-9.]+", "-", name.lower()).strip("-")

@@ -1,0 +1,126 @@
+"""Arithmetic on results: means, ranks, paired differences. Prints nothing.
+
+A result is one fold of one cell by one method, as `runner` writes it. Folds of one cell
+share training rows, and with several seeds also test rows, so that a paired standard
+error over folds is too small rather than too large.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.stats import rankdata
+
+Fold = tuple[int, int]  # seed, number
+
+
+class Difference(NamedTuple):
+    """Mean of paired differences, its standard error, and how many they are."""
+
+    mean: float
+    error: float
+    n: int
+
+
+@dataclass
+class Scores:
+    """Accuracies by cell, method and fold, in the order of `cells` and `methods`."""
+
+    cells: list[str]
+    methods: list[str]
+    kinds: dict[str, str]
+    accuracy: dict[tuple[str, str], dict[Fold, float]]
+    other: dict[str, dict[str, list[float]]] = field(default_factory=dict)
+
+    @classmethod
+    def of(
+        cls,
+        results: Iterable[dict[str, Any]],
+        cells: list[str],
+        methods: list[str],
+    ) -> Scores:
+        """Sort results; cells and methods without any are left out."""
+        scores = cls([], [], {}, {})
+        for r in results:
+            scores.kinds[r["method"]] = r["kind"]
+            folds = scores.accuracy.setdefault((r["cell"], r["method"]), {})
+            folds[r["seed"], r["fold"]] = r["accuracy"]
+            kept = scores.other.setdefault(r["method"], {})
+            for name in ("covering", "transductive", "fit_seconds", "predict_seconds"):
+                if r.get(name) is not None:
+                    kept.setdefault(name, []).append(r[name])
+        found_cells = {cell for cell, _ in scores.accuracy}
+        scores.cells = [cell for cell in cells if cell in found_cells]
+        scores.methods = [method for method in methods if method in scores.kinds]
+        return scores
+
+    def values(self, cell: str, method: str) -> NDArray[np.float64]:
+        """Accuracies of the folds that are done."""
+        return np.array(list(self.accuracy.get((cell, method), {}).values()))
+
+    def mean(self, cell: str, method: str) -> float:
+        values = self.values(cell, method)
+        return float(values.mean()) if len(values) else np.nan
+
+    def spread(self, cell: str, method: str) -> float:
+        """Return the standard deviation over folds and seeds."""
+        values = self.values(cell, method)
+        return float(values.std(ddof=1)) if len(values) > 1 else np.nan
+
+    def total(self, method: str) -> float:
+        """Mean over cells of the mean accuracy."""
+        return float(np.mean([self.mean(cell, method) for cell in self.cells]))
+
+    def average(self, method: str, name: str) -> float:
+        """Mean of another figure over all folds of all cells."""
+        values = self.other.get(method, {}).get(name)
+        return float(np.mean(values)) if values else np.nan
+
+    def complete(self, method: str) -> bool:
+        """Whether it has as many folds of every cell as any method has."""
+        return all(
+            len(self.values(cell, method))
+            == max(len(self.values(cell, other)) for other in self.methods)
+            for cell in self.cells
+        )
+
+    def ranked(self) -> list[str]:
+        """Methods that take part in ranks: complete, and no ceilings."""
+        return [
+            m for m in self.methods if self.kinds[m] != "ceiling" and self.complete(m)
+        ]
+
+    def ranks(self) -> dict[str, NDArray[np.float64]]:
+        """Rank of each method in each cell; 1 is best, ties share their mean."""
+        methods = self.ranked()
+        means = [[self.mean(cell, m) for m in methods] for cell in self.cells]
+        rows = np.array([rankdata(-np.round(row, 9)) for row in means])
+        return {m: rows[:, k] for k, m in enumerate(methods)} if methods else {}
+
+    def differences(self, cell: str, ours: str, theirs: str) -> NDArray[np.float64]:
+        """Ours minus theirs on the folds that both have."""
+        a = self.accuracy.get((cell, ours), {})
+        b = self.accuracy.get((cell, theirs), {})
+        return np.array([a[fold] - b[fold] for fold in a if fold in b])
+
+    def paired(self, ours: str, theirs: str, cells: list[str]) -> Difference:
+        """Paired difference over all folds of the cells."""
+        parts = [self.differences(cell, ours, theirs) for cell in cells]
+        return summarise(np.concatenate(parts) if parts else np.array([]))
+
+    def paired_cells(self, ours: str, theirs: str) -> Difference:
+        """Paired difference of cell means: every cell counts alike."""
+        gaps = [self.mean(c, ours) - self.mean(c, theirs) for c in self.cells]
+        return summarise(np.array(gaps))
+
+
+def summarise(differences: NDArray[np.float64]) -> Difference:
+    """Mean and its standard error, sd / sqrt(n)."""
+    n = len(differences)
+    mean = float(differences.mean()) if n else np.nan
+    error = float(differences.std(ddof=1) / np.sqrt(n)) if n > 1 else np.nan
+    return Difference(mean, error, n)

@@ -1,0 +1,233 @@
+"""Training loop, memory and fit times against their targets.
+
+Times are taken on one thread. The ratio is taken within one run, both loops in turn.
+"""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import time
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+from statistics import median
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from sklearn.datasets import load_digits
+from sklearn.model_selection import train_test_split
+from torch import nn
+
+from benchmarks import _memory
+from benchmarks.cells import ROOT
+from benchmarks.report import provenance
+from sklabeldiff import DDMPClassifier
+from sklabeldiff.core.denoisers import GatedDenoiser
+from sklabeldiff.core.schedules import make_schedule
+from sklabeldiff.core.training import GRADIENT_NORM, Trainer
+from sklabeldiff.core.transitions import uniform_beliefs
+from sklabeldiff.datasets import make_candidate_sets
+
+N_ROWS, N_FEATURES, N_CLASSES = 20_000, 512, 10
+WIDTH, BATCH, N_TIMESTEPS = 512, 256, 100
+RATE, WEIGHT_DECAY, EMA, MB = 1e6
+
+
+class Figure(NamedTuple):
+    """A measured number beside its target; smaller is better."""
+
+    name: str
+    value: float
+    target: float
+    unit: str
+    detail: str = ""
+
+    @property
+    def met(self) -> bool:
+        return self.value <= self.target
+
+
+def main(repeats: int, save: Path | None, command: str) -> int:
+    """Measure all, print and save the table; returns 1 if a target is missed."""
+    torch.set_num_threads(1)
+    figures = [epoch_ratio(repeats), peak_memory(), *digits_fits(min(repeats, 3))]
+    text = table(figures, command)
+    print(text)
+    if save is not None:
+        save.parent.mkdir(parents=True, exist_ok=True)
+        save.write_text(text + "\n")
+    return int(not all(figure.met for figure in figures))
+
+
+def table(figures: list[Figure], command: str) -> str:
+    """Figures beside their targets, as markdown."""
+    lines = [
+        "# Speed and memory",
+        "",
+        *provenance(command, "0, one thread"),
+        "",
+        "| what | measured | target | met | how |",
+        "| --- | --- | --- | --- | --- |",
+    ]
+    for name, value, target, unit, detail in figures:
+        met = "yes" if value <= target else "**no**"
+        lines.append(
+            f"| {name} | {value:.3g} {unit} | {target:g} {unit} | {met} | {detail} |"
+        )
+    return "\n".join(lines)
+
+
+# -- one epoch against a bare loop -----------------------------------------------------
+
+
+def epoch_ratio(repeats: int) -> Figure:
+    """Median epoch of `Trainer` over the median epoch of a bare loop."""
+    gen = torch.Generator().manual_seed(0)
+    c = torch.randn((N_ROWS, N_FEATURES), generator=gen)
+    Y = torch.rand((N_ROWS, N_CLASSES), generator=gen) < 0.3
+    Y[:, 0] |= ~Y.any(1)
+    S, f = uniform_beliefs(Y), torch.full((N_ROWS, N_CLASSES), 1 / N_CLASSES)
+    loops = {"ours": our_epoch(S, c, f), "bare": bare_epoch(S, c, f)}
+    seconds: dict[str, list[float]] = {name: [] for name in loops}
+    for epoch in loops.values():  # warm up
+        epoch()
+    for _ in range(repeats):
+        for name, epoch in loops.items():
+            start = time.perf_counter()
+            epoch()
+            seconds[name].append(time.perf_counter() - start)
+    ours, bare = median(seconds["ours"]), median(seconds["bare"])
+    return Figure(
+        f"epoch, n = {N_ROWS}, d = {N_FEATURES}, C = {N_CLASSES}, width {WIDTH}",
+        ours / bare,
+        1.25,
+        "x",
+        f"{ours:.2f} s over {bare:.2f} s, medians of {repeats} epochs each; the bare "
+        "torch loop has the same network, batch, denoising loss, "
+        "fused AdamW, gradient clipping and averaged weights, written out by hand",
+    )
+
+
+def our_epoch(
+    S: torch.Tensor, c: torch.Tensor, f: torch.Tensor
+) -> Callable[[], object]:
+    """One epoch of the package's loop."""
+    clf = DDMPClassifier(hidden=WIDTH, n_timesteps=N_TIMESTEPS)
+    gen = torch.Generator().manual_seed(0)
+    model = clf._make_model(N_FEATURES, N_CLASSES, S.device, gen)
+
+    def loss(module: nn.Module, rows: torch.Tensor) -> torch.Tensor:
+        return model.loss(module, S[rows], c[rows], f[rows], gen)
+
+    trainer = Trainer(
+        model.denoiser,
+        loss,
+        N_ROWS,
+        gen,
+        batch_size=BATCH,
+        learning_rate=RATE,
+        weight_decay=WEIGHT_DECAY,
+        ema=EMA,
+        planned_updates=1000,
+    )
+    return lambda: trainer.run(1)
+
+
+def bare_epoch(
+    S: torch.Tensor, c: torch.Tensor, f: torch.Tensor
+) -> Callable[[], object]:
+    """One epoch of a hand-written loop; nothing of the package but the network."""
+    gen = torch.Generator().manual_seed(0)
+    net = GatedDenoiser(N_FEATURES, N_CLASSES, N_TIMESTEPS, WIDTH, gen)
+    matrices = [p for name, p in net.named_parameters() if "bias" not in name]
+    biases = [p for name, p in net.named_parameters() if "bias" in name]
+    optimizer = torch.optim.AdamW(
+        [{"params": matrices}, {"params": biases, "weight_decay": 0.0}],
+        lr=RATE,
+        weight_decay=WEIGHT_DECAY,
+        fused=True,
+    )
+    abar = make_schedule("cosine", N_TIMESTEPS).abar.to(torch.float32)
+    current = [v for v in net.state_dict().values() if v.is_floating_point()]
+    averaged = [v.clone() for v in current]
+
+    def epoch() -> None:
+        net.train()
+        for rows in torch.randperm(N_ROWS, generator=gen).split(BATCH):
+            s0, prior = S[rows], f[rows]
+            half = -(-len(rows) // 2)
+            t = torch.randint(N_TIMESTEPS, (half,), generator=gen) + 1
+            t = torch.cat([t, N_TIMESTEPS + 1 - t])[: len(rows)]
+            signal = abar[t].sqrt()[:, None]
+            noise = (1 - abar[t]).sqrt()[:, None]
+            eps = torch.randn(s0.shape, generator=gen)
+            s_t = prior + signal * (s0 - prior) + noise * eps
+            optimizer.zero_grad()
+            error = net(s_t, t, c[rows], prior) - (s0 - prior)
+            error.square().mean().backward()
+            nn.utils.clip_grad_norm_(net.parameters(), GRADIENT_NORM)
+            optimizer.step()
+            torch._foreach_lerp_(averaged, current, 1 - EMA)
+
+    return epoch
+
+
+# -- memory ----------------------------------------------------------------------------
+
+
+def peak_memory() -> Figure:
+    """Peak resident memory of a large fit, in a process of its own."""
+    done = subprocess.run(
+        [sys.executable, "-m", _memory.__name__],
+        cwd=ROOT,
+        check=True,
+        capture_output=True,
+        text=True,
+    )
+    peak = json.loads(done.stdout)
+    return Figure(
+        f"peak memory, n = {_memory.N_ROWS}, d = {_memory.N_FEATURES}, "
+        f"C = {_memory.N_CLASSES}",
+        peak["fit"] / MB,
+        1000,
+        "MB",
+        f"whole process; interpreter and imports {peak['imports'] / MB:.0f} MB, with "
+        f"the data {peak['data'] / MB:.0f} MB; one epoch, and "
+        f"{_memory.PREDICTED_ROWS} rows predicted",
+    )
+
+
+# -- whole fits ------------------------------------------------------------------------
+
+
+def digits_fits(repeats: int) -> list[Figure]:
+    """Seconds of the default fit on digits."""
+    X, y = load_digits(return_X_y=True)
+    Y = make_candidate_sets(y, "instance", rate=0.3, X=X, random_state=0)
+    figures = []
+    for n_rows, target in ((1257, 20), (300, 2)):
+        Xt, Xe, Yt, _, _, ye = train_test_split(
+            X, Y, y, train_size=n_rows, random_state=0
+        )
+        seconds = []
+        for _ in range(repeats):
+            start = time.perf_counter()
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")
+                clf = DDMPClassifier(random_state=0).fit(Xt, Yt)
+            seconds.append(time.perf_counter() - start)
+        accuracy = np.mean(clf.predict(Xe) == ye)
+        figures.append(
+            Figure(
+                f"default fit, digits, {n_rows} rows",
+                median(seconds),
+                target,
+                "s",
+                f"median of {repeats}; {clf.n_iter_} epochs; accuracy {accuracy:.3f} "
+                "on the rows left out",
+            )
+        )
+    return figures

@@ -1,0 +1,55 @@
+"""Steps that several baselines begin with: scaling, votes, first beliefs."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sklabeldiff.base import TrainingData, check_option
+from sklabeldiff.core.graph import (
+    edge_weights,
+    jaccard,
+    nearest_neighbours,
+    propagate,
+)
+from sklabeldiff.core.scaling import Standardizer, choose_row_scaling
+
+SCALINGS = ("standard", "rows", "auto", None)
+AGREEMENT_NEIGHBORS = 10  # of "auto", where the method has no neighbours of its own
+
+
+def check_standardize(standardize: str | None) -> None:
+    """Refuse an unknown scaling."""
+    check_option("standardize", standardize, SCALINGS)
+
+
+def fit_standardizer(
+    data: TrainingData,
+    standardize: str | None,
+    n_neighbors: int = AGREEMENT_NEIGHBORS,
+) -> Standardizer:
+    """Learn the scaling that was asked for."""
+    if standardize is None:
+        return Standardizer.identity(data.X.shape[1])
+    if standardize == "auto":
+        return choose_row_scaling(data.X, data.Y, n_neighbors)
+    return Standardizer.fit(data.X, equal_norm=standardize == "rows")
+
+
+def relative_weights(data: TrainingData) -> NDArray[np.float64]:
+    """V: the weight of each candidate, 1 for the heaviest of its row. (n, C).
+
+    The 0/1 mask, unless the user gave weights.
+    """
+    return data.Ybar / data.Ybar.max(axis=1, keepdims=True)
+
+
+def graph_beliefs(
+    Z: NDArray[np.floating], data: TrainingData, n_neighbors: int, n_passes: int
+) -> NDArray[np.float64]:
+    """S after passes over the graph that DDMP starts from, too. (n, C)."""
+    if n_passes == 0:
+        return data.Ybar
+    distances, neighbours = nearest_neighbours(Z, n_neighbors)
+    W = edge_weights(distances, neighbours, jaccard(data.Y, neighbours))
+    return propagate(W, data.Y, data.Ybar, n_passes)

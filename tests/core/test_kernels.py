@@ -1,0 +1,223 @@
+"""The leave-one-out kernel smoother against brute force."""
+
+import inspect
+
+import numpy as np
+import pytest
+import torch
+from torch.testing import assert_close
+
+from sklabeldiff.core.kernels import (
+    KernelChoice,
+    RidgeSmoother,
+    choose_kernels,
+    covered_rows,
+    fit_kernel_beliefs,
+    held_out_folds,
+    kernel_matrix,
+    whitening,
+)
+
+RIDGE = 0.3
+CHOICE = KernelChoice("gaussian", 1.0, RIDGE, True)
+
+
+@pytest.fixture
+def problem(generator):
+    """Features, beliefs and candidate sets of 40 rows, float64."""
+    F = torch.randn((40, 6), generator=generator, dtype=torch.float64) + 1
+    Y = torch.rand((40, 4), generator=generator) < 0.5
+    Y[torch.arange(40), torch.arange(40) % 4] = True
+    S = torch.rand((40, 4), generator=generator, dtype=torch.float64) * Y
+    return F, S / S.sum(1, keepdim=True), Y
+
+
+def ridge_answer(F, S, new, ridge):
+    """Ridge regression with a free offset, written out. (n, m), (n, C), (b, m)."""
+    centre, offset = F.mean(0), S.mean(0)
+    Fc = F - centre
+    gram = Fc.T @ Fc + ridge * torch.eye(F.shape[1], dtype=F.dtype)
+    weights = torch.linalg.solve(gram, Fc.T @ (S - offset))
+    return (new - centre) @ weights + offset
+
+
+@pytest.mark.parametrize("ridge", [0.03, 0.3, 10.0])
+def test_leave_one_out_equals_refitting_without_the_row(problem, ridge):
+    F, S, _ = problem
+    found = RidgeSmoother(F.clone()).leave_one_out(S, ridge)
+    for i in range(len(F)):
+        rest = torch.arange(len(F)) != i
+        expected = ridge_answer(F[rest], S[rest], F[i], ridge)
+        assert_close(found[i], expected, rtol=0, atol=1e-9)
+
+
+def test_leave_one_out_never_looks_at_the_row_itself(problem):
+    F, S, _ = problem
+    smoother = RidgeSmoother(F.clone())
+    changed = S.clone()
+    changed[7] = torch.tensor([0.0, 0.0, 0.0, 1.0])
+    before, after = (smoother.leave_one_out(b, RIDGE) for b in (S, changed))
+    assert_close(after[7], before[7], rtol=0, atol=1e-9)
+    assert not torch.allclose(after[8], before[8])
+
+
+def test_leverage_is_the_diagonal_of_the_smoothing_matrix(problem):
+    F, _, _ = problem
+    everyone = torch.eye(len(F), dtype=F.dtype)
+    hat = ridge_answer(F, everyone, F, RIDGE)
+    h = RidgeSmoother(F.clone()).leverage(RIDGE)
+    assert_close(h[:, 0], hat.diagonal())
+
+
+def test_predictor_repeats_the_fitted_values(problem):
+    F, S, _ = problem
+    weights, offset = RidgeSmoother(F.clone()).predictor(S, RIDGE)
+    assert_close(F @ weights + offset, ridge_answer(F, S, F, RIDGE))
+
+
+def test_row_that_only_its_own_label_explains_stays_finite():
+    F = torch.eye(5, dtype=torch.float64)
+    found = RidgeSmoother(F).leave_one_out(torch.eye(5, dtype=torch.float64), 1e-12)
+    assert torch.isfinite(found).all()
+
+
+@pytest.mark.parametrize("balanced", [True, False])
+def test_beliefs_are_distributions_over_candidates(problem, balanced):  # check 1
+    F, S, Y = problem
+    Ybar = Y / Y.sum(1, keepdim=True)
+    found = RidgeSmoother(F).disambiguate(S, Y, Ybar, RIDGE, balanced)
+    assert_close(found.sum(1), torch.ones(40, dtype=F.dtype), rtol=0, atol=1e-6)
+    assert torch.all(found[~Y] == 0)
+    assert torch.all(found >= 0)
+
+
+def test_single_candidates_stay_one_hot(problem):  # check 1
+    F, _, Y = problem
+    Y = torch.cat([torch.eye(4, dtype=bool), Y[4:]])
+    Ybar = Y / Y.sum(1, keepdim=True, dtype=F.dtype)
+    found = RidgeSmoother(F).disambiguate(Ybar, Y, Ybar, RIDGE, True)
+    assert torch.equal(found[:4], torch.eye(4, dtype=F.dtype))
+
+
+def test_duplicated_rows_give_finite_beliefs(blobs, generator):  # check 1
+    X = torch.zeros_like(blobs.X)
+    _, S, prior = fit_kernel_beliefs(
+        X, blobs.Y, blobs.Ybar, blobs.Ybar, [CHOICE], generator
+    )
+    assert torch.isfinite(prior).all()
+    assert_close(S.sum(1), torch.ones(len(S)), rtol=0, atol=1e-6)
+
+
+def test_relabelling_classes_permutes_the_beliefs(problem):  # check 3
+    F, S, Y = problem
+    Ybar = Y / Y.sum(1, keepdim=True, dtype=F.dtype)
+    order = torch.tensor([2, 0, 3, 1])
+    smoother = RidgeSmoother(F)
+    found = smoother.disambiguate(S, Y, Ybar, RIDGE, True)
+    permuted = smoother.disambiguate(
+        S[:, order], Y[:, order], Ybar[:, order], RIDGE, True
+    )
+    assert_close(permuted, found[:, order], rtol=0, atol=1e-10)
+
+
+def skewed_problem():
+    """A large and a small class that overlap, every row ambiguous. pi is even."""
+    gen = torch.Generator().manual_seed(0)
+    y = (torch.arange(120) % 6 == 0).long()
+    X = torch.randn((120, 2), generator=gen) + y[:, None]
+    Y = torch.ones((120, 2), dtype=bool)
+    start = torch.nn.functional.one_hot(y, 2).float() * 0.2 + 0.4
+    return X, Y, Y / 2.0, start
+
+
+def test_balanced_passes_keep_the_class_masses():
+    X, Y, Ybar, S = skewed_problem()
+    smoother = RidgeSmoother(kernel_matrix(X, X[:50], "gaussian", 1.0))
+    off = {
+        balanced: (
+            smoother.disambiguate(S, Y, Ybar, RIDGE, balanced).mean(0) - Ybar.mean(0)
+        )
+        .abs()
+        .max()
+        for balanced in (True, False)
+    }
+    assert off[True] < 0.05
+    assert off[True] < off[False] / 2
+
+
+@pytest.mark.parametrize("kernel", ["gaussian", "laplacian"])
+def test_kernel_matrix_is_its_formula(kernel, generator):
+    X, Z = torch.randn((2, 5, 3), generator=generator, dtype=torch.float64)
+    difference = X[:, None] - Z
+    distance = (
+        difference.abs().sum(-1) if kernel == "laplacian" else (difference**2).sum(-1)
+    )
+    expected = torch.exp(-0.7 * distance / 3)
+    assert_close(kernel_matrix(X, Z, kernel, 0.7), expected)
+
+
+def test_whitened_features_reproduce_the_kernel(generator):
+    Z = torch.randn((20, 3), generator=generator, dtype=torch.float64)
+    Z = torch.cat([Z, Z[:3]])  # duplicates: a null space
+    K = kernel_matrix(Z, Z, "gaussian", 1.0)
+    F = K @ whitening(Z, "gaussian", 1.0)
+    assert F.shape[1] <= 20
+    assert_close(F @ F.T, K, rtol=0, atol=1e-5)  # directions below 1e-6 are left out
+
+
+def test_prior_mean_leaves_one_out_in_training_and_not_after(blobs, generator):
+    fitted, S, prior = fit_kernel_beliefs(
+        blobs.X, blobs.Y, blobs.Ybar, blobs.Ybar, [CHOICE], generator
+    )
+    white = whitening(fitted.landmarks, "gaussian", 1.0)
+    F = kernel_matrix(blobs.X, fitted.landmarks, "gaussian", 1.0) @ white
+    h = RidgeSmoother(F).leverage(RIDGE)
+    answer = fitted.prior_mean(blobs.X)
+    # float32, divided by 1 - h.
+    assert_close((answer - h * S) / (1 - h), prior, rtol=0, atol=1e-3)
+    assert torch.equal(prior.argmax(1), blobs.y)
+    assert torch.equal(S.argmax(1), blobs.y)
+
+
+def test_several_choices_are_averaged(blobs):
+    choices = [CHOICE, KernelChoice("laplacian", 0.3, 0.03, False)]
+
+    def fit(choices):
+        gen = torch.Generator().manual_seed(0)
+        fitted, S, prior = fit_kernel_beliefs(
+            blobs.X, blobs.Y, blobs.Ybar, blobs.Ybar, choices, gen
+        )
+        return fitted.prior_mean(blobs.X), S, prior
+
+    apart = [fit([choice]) for choice in choices]
+    for both, first, second in zip(fit(choices), *apart, strict=True):
+        assert_close(both, (first + second) / 2, rtol=0, atol=1e-5)
+
+
+def test_choice_knows_no_true_labels():
+    for function in (choose_kernels, covered_rows):
+        assert list(inspect.signature(function).parameters) == [
+            *("X", "Y", "Ybar", "S", "generator")
+        ]
+
+
+def test_choice_repeats_with_its_generator(blobs):
+    tensors = (blobs.X, blobs.Y, blobs.Ybar, blobs.Ybar)
+    first, second = (
+        choose_kernels(*tensors, torch.Generator().manual_seed(3)) for _ in range(2)
+    )
+    assert first == second
+    assert [choice.balanced for choice in first] == [True, False]
+
+
+def test_choices_are_compared_on_the_same_rows(blobs, generator):
+    covered = covered_rows(blobs.X, blobs.Y, blobs.Ybar, blobs.Ybar, generator)
+    assert {len(rows) for rows in covered.values()} == {len(blobs.X)}
+    # Separable blobs: the right answer is a candidate under some choice.
+    assert max(rows.double().mean() for rows in covered.values()) > 0.95
+
+
+def test_folds_hold_out_every_row_once(generator):
+    held = torch.stack(list(held_out_folds(23, generator)))
+    assert torch.equal(held.sum(0), torch.ones(23, dtype=int))
+    assert np.ptp(held.sum(1).numpy()) <= 1
