@@ -33,7 +33,8 @@ from sklabeldiff.datasets import make_candidate_sets
 
 N_ROWS, N_FEATURES, N_CLASSES = 20_000, 512, 10
 WIDTH, BATCH, N_TIMESTEPS = 512, 256, 100
-RATE, WEIGHT_DECAY, EMA, MB = 1e6
+RATE, WEIGHT_DECAY, EMA = 1e-3, 0.01, 0.99
+MB = 1e6
 
 
 class Figure(NamedTuple):

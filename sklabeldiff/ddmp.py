@@ -49,9 +49,9 @@ from sklabeldiff.core.scaling import Standardizer, choose_row_scaling
 from sklabeldiff.core.schedules import make_schedule
 from sklabeldiff.core.training import BatchLoss, Trainer
 
-# max_epochs="auto": half an update a row, within these bounds, and at least so many
+# max_epochs="auto": so many updates a row, within these bounds, and at least so many
 # passes over a large table.
-MIN_UPDATES, MAX_UPDATES, UPDATES_PER_ROW, MIN_EPOCHS = 150, 1000, 0.5, 2
+MIN_UPDATES, MAX_UPDATES, UPDATES_PER_ROW, MIN_EPOCHS = 100, 1000, 0.35, 2
 FULL_BATCH_ROWS = 512  # a table smaller than this is one batch
 EMA = 0.99
 WEIGHT_DECAY = 0.01
@@ -122,7 +122,7 @@ class DDMPClassifier(NetworkClassifier):
         refreshed, in [0, 1]. 0 refreshes all, and also drops the guard that model and
         beliefs must agree.
     max_epochs : int or "auto", default="auto"
-        Passes over the training rows. "auto" is 150 to 1000 updates, growing with the
+        Passes over the training rows. "auto" is 100 to 1000 updates, growing with the
         table. Half of them learn (fewer once loss and beliefs have settled), then
         refreshes come, and the learning rate decays over the last fifth.
     batch_size : int, default=256
@@ -172,7 +172,7 @@ class DDMPClassifier(NetworkClassifier):
         Epochs trained.
     n_features_in_ : int
         Number of columns of `X`.
-    feature_names_in_ : ndarray of shape (n_features_in_,)
+    feature_names_in_ : ndarray of shape (`n_features_in_`,)
         Names of the columns, where `X` has names that are strings.
 
     See Also
@@ -330,7 +330,7 @@ class DDMPClassifier(NetworkClassifier):
         self.row_scaling_ = scaler.equal_norm
         self.kernels_ = [] if kernel is None else [vars(k) for k in kernel.choices]
         self.model_state_ = _state(scaler, kernel, model.denoiser)
-        self._built = None
+        self._built = self._build()  # predict must not change the estimator
         _warn(self.history_, model.process.prediction)
         return self
 

@@ -1,6 +1,5 @@
 """Generators of candidate sets and the loader of real sets."""
 
-import os
 from pathlib import Path
 
 import numpy as np
@@ -517,13 +516,6 @@ class TestLoadPLL:
             load_pll("toy", tmp_path)
 
 
-@pytest.fixture(scope="module")
-def real_data():
-    """Folder of the real sets; its absence is a failure, not a reason to skip."""
-    beside_the_repository = Path(__file__).parents[2] / "shared" / "data"
-    return Path(os.environ.get("SKLABELDIFF_DATA") or beside_the_repository)
-
-
 @pytest.mark.parametrize(
     ("name", "shape", "n_classes", "mean_size", "inside"),
     [
@@ -535,8 +527,8 @@ def real_data():
         ("pendigits", (10992, 16), 10, 1, 1),
     ],
 )
-def test_real_set_is_as_published(real_data, name, shape, n_classes, mean_size, inside):
-    data = load_pll(name, real_data)
+def test_real_set_is_as_published(data_home, name, shape, n_classes, mean_size, inside):
+    data = load_pll(name, data_home)
     assert data.X.shape == shape and np.isfinite(data.X).all()
     assert data.candidates.shape == (shape[0], n_classes)
     assert data.candidates.sum(axis=1).mean() == pytest.approx(mean_size, abs=5e-4)
@@ -544,8 +536,8 @@ def test_real_set_is_as_published(real_data, name, shape, n_classes, mean_size, 
     assert hit == pytest.approx(inside, abs=5e-4)
 
 
-def test_real_crowd_set_has_answers_and_clean_parts(real_data):
-    data = load_pll("labelme_crowd", real_data)
+def test_real_crowd_set_has_answers_and_clean_parts(data_home):
+    data = load_pll("labelme_crowd", data_home)
     assert data.answers.shape == (1000, 59)
     assert data.X_valid.shape == (500, 512) and data.target_valid.shape == (500,)
     assert data.X_test.shape == (1188, 512) and data.target_test.shape == (1188,)

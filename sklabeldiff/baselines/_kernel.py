@@ -72,7 +72,7 @@ class KernelPropagationClassifier(CandidateClassifier):
         Centres, scales, and whether rows go to equal norm.
     n_features_in_ : int
         Number of features.
-    feature_names_in_ : ndarray of shape (n_features_in_,)
+    feature_names_in_ : ndarray of shape (`n_features_in_`,)
         Their names, where X had names.
 
     See Also

@@ -288,7 +288,7 @@ class PRODENClassifier(_SetLossClassifier):
         Centres, scales, and whether rows go to equal norm.
     n_features_in_ : int
         Number of features.
-    feature_names_in_ : ndarray of shape (n_features_in_,)
+    feature_names_in_ : ndarray of shape (`n_features_in_`,)
         Their names, where X had names.
 
     See Also
@@ -380,7 +380,7 @@ class CCClassifier(_SetLossClassifier):
         Centres, scales, and whether rows go to equal norm.
     n_features_in_ : int
         Number of features.
-    feature_names_in_ : ndarray of shape (n_features_in_,)
+    feature_names_in_ : ndarray of shape (`n_features_in_`,)
         Their names, where X had names.
 
     See Also

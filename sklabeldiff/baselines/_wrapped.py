@@ -76,7 +76,7 @@ class CandidateWeightedClassifier(CandidateClassifier):
         Centres, scales, and whether rows go to equal norm.
     n_features_in_ : int
         Number of features.
-    feature_names_in_ : ndarray of shape (n_features_in_,)
+    feature_names_in_ : ndarray of shape (`n_features_in_`,)
         Their names, where X had names.
 
     See Also

@@ -13,6 +13,7 @@ and beliefs agree.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
@@ -152,7 +153,8 @@ def training_plan(max_epochs: int) -> list[tuple[str, int]]:
     plan, share, done = [], 0.0, 0
     for name, part in stages:
         share += part
-        until = round(share * max_epochs)
+        # Halves go up: a refresh never comes before half of the epochs.
+        until = math.floor(share * max_epochs + 0.5)
         plan.append((name, until - done))
         done = until
     return plan
@@ -277,7 +279,7 @@ class LabelDiffusionTraining:
         self.trainer.module.load_state_dict(self.trainer.averaged, strict=False)
 
     def state(self) -> Log:
-        """Everything needed to go on later, bit for bit."""
+        """Everything needed to go on later; write it before training goes on."""
         return {"trainer": self.trainer.state(), "progress": vars(self.progress)}
 
     def restore(self, state: Log) -> None:

@@ -120,7 +120,7 @@ class Trainer:
     learning_rate : float
         Peak rate: linear warm-up, then constant, then a half cosine (see `decay`).
     weight_decay : float
-        Decoupled, on matrices only.
+        Decoupled; biases are spared.
     ema : float
         Decay of the averaged weights per update, which are the ones to predict with.
     planned_updates : int
@@ -168,7 +168,9 @@ class Trainer:
             device=None,
             batch_loss=batch_loss,
             iterator_train__sampler=batches,
-            iterator_train__generator=generator,
+            # Shuffling is the sampler's; this only seeds workers, of which none exist,
+            # but without it the loader would draw from the global stream.
+            iterator_train__generator=torch.Generator(),
             iterator_train__collate_fn=as_is,
         ).initialize()
 
@@ -207,7 +209,10 @@ class Trainer:
         return 0.5 * peak * (1 + math.cos(math.pi * min(1.0, progress)))
 
     def state(self) -> dict[str, Any]:
-        """Everything needed to go on later, bit for bit."""
+        """Everything needed to go on later, bit for bit.
+
+        References, not copies: write it before training goes on.
+        """
         return {
             "module": self.module.state_dict(),
             "averaged": self.averaged,

@@ -72,7 +72,7 @@ class CLIPFeatures(FeatureExtractor):
         Length of a feature vector; 512 for the default model.
     n_features_in_ : int
         Number of columns seen in `fit`. Only after a fit on flattened rows.
-    feature_names_in_ : ndarray of shape (n_features_in_,), dtype object
+    feature_names_in_ : ndarray of shape (`n_features_in_`,), dtype object
         Names of the columns seen in `fit`. Only after a fit on a DataFrame of
         flattened rows with string column names.
 

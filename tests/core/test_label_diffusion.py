@@ -91,7 +91,7 @@ def test_network_that_returns_zero_has_loss_one(generator):  # check 9
     assert loss.item() == pytest.approx(1.0, abs=0.02)
 
 
-@pytest.mark.parametrize(("network", "epochs"), [("gated", 60), ("attention", 20)])
+@pytest.mark.parametrize(("network", "epochs"), [("gated", 60), ("attention", 40)])
 def test_short_training_predicts_far_better_than_the_mean_label(  # check 9
     blobs, network, epochs
 ):
@@ -107,10 +107,7 @@ def test_short_training_predicts_far_better_than_the_mean_label(  # check 9
 def test_noise_prediction_nears_the_floor_of_clean_labels(  # check 9
     blobs, full, network, epochs, ceiling
 ):
-    # A network that has learnt nothing has loss 1. Attention needs fewer updates, and
-    # more time.
-    if not full and network == "attention":
-        pytest.skip("slow: in the full size only")
+    # A network that has learnt nothing has loss 1.
     training = make_training(
         blobs, blobs.truth, prediction="eps", network=network, target="hard"
     )
