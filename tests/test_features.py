@@ -19,6 +19,7 @@ from sklearn.utils import get_tags
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
 import sklabeldiff.features
+from sklabeldiff import DDMPClassifier
 from sklabeldiff.features import CLIPFeatures
 
 transformers = pytest.importorskip("transformers")
@@ -624,3 +625,19 @@ def test_column_of_paths_in_a_column_transformer(encoder, paths):
     features = both.fit_transform(frame)
     np.testing.assert_array_equal(features[:, :WIDTH], encoder.transform(paths))
     assert both.get_feature_names_out()[0] == "clipfeatures__clipfeatures0"
+
+
+def test_clip_features_and_ddmp_in_a_pipeline_and_a_search(encoder, coloured):
+    images, y = coloured
+    sets = [frozenset({label}) for label in y]
+    sets[::5] = [frozenset({"red", "blue"})] * len(sets[::5])
+    encoder.set_params(batch_size=16)
+    clf = DDMPClassifier(max_epochs=20, random_state=0)
+    pipeline = Pipeline([("enc", encoder), ("clf", clf)])
+    assert np.mean(pipeline.fit(images, sets).predict(images) == y) > 0.9
+    search = GridSearchCV(pipeline, {"clf__gamma": [0, 0.3]}, cv=2).fit(images, sets)
+    assert search.best_score_ > 0.9
+    restored = pickle.loads(pickle.dumps(search))
+    np.testing.assert_array_equal(
+        restored.predict_proba(images), search.predict_proba(images)
+    )
