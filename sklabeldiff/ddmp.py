@@ -27,12 +27,7 @@ from sklabeldiff.base import (
 from sklabeldiff.core import transitions
 from sklabeldiff.core.blocks import in_blocks
 from sklabeldiff.core.denoisers import DENOISERS, make_denoiser
-from sklabeldiff.core.graph import (
-    edge_weights,
-    jaccard,
-    nearest_neighbours,
-    propagate,
-)
+from sklabeldiff.core.graph import graph_beliefs
 from sklabeldiff.core.kernels import (
     KernelBeliefs,
     KernelChoice,
@@ -375,13 +370,15 @@ class DDMPClassifier(NetworkClassifier):
         self, Z: NDArray[np.float32], data: TrainingData
     ) -> NDArray[np.float32]:
         """S after passes over the graph (n, C). Section 3 of the method page."""
-        passes = self._setting("n_propagations")
-        if passes == 0:
-            return data.Ybar.astype(np.float32)
-        distances, neighbours = nearest_neighbours(Z, self.n_neighbors)
-        similar = jaccard(data.Y, neighbours) if self.label_similarity else None
-        W = edge_weights(distances, neighbours, similar)
-        return propagate(W, data.Y, data.Ybar, passes).astype(np.float32)
+        S = graph_beliefs(
+            Z,
+            data.Y,
+            data.Ybar,
+            self.n_neighbors,
+            self._setting("n_propagations"),
+            use_similarity=self.label_similarity == "jaccard",
+        )
+        return S.astype(np.float32)
 
     def _kernel_beliefs(
         self,

@@ -13,10 +13,10 @@ from sklabeldiff.base import CandidateClassifier, check_number
 from sklabeldiff.baselines._shared import (
     check_standardize,
     fit_standardizer,
-    graph_beliefs,
     relative_weights,
 )
 from sklabeldiff.core.blocks import in_blocks
+from sklabeldiff.core.graph import graph_beliefs
 from sklabeldiff.core.kernels import RidgeSmoother, kernel_matrix, whitening
 from sklabeldiff.core.scaling import Standardizer
 from sklabeldiff.core.transitions import normalise_rows
@@ -166,7 +166,7 @@ class KernelPropagationClassifier(CandidateClassifier):
         rng = check_random_state(self.random_state)
         scaler = fit_standardizer(data, self.standardize, self.n_neighbors)
         Z = scaler(data.X)
-        S0 = graph_beliefs(Z, data, self.n_neighbors, self.n_propagations)
+        S0 = graph_beliefs(Z, data.Y, data.Ybar, self.n_neighbors, self.n_propagations)
         centres = Z[rng.permutation(len(Z))[: self.n_components]]
 
         c, z, S, V, Ybar = (

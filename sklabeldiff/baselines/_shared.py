@@ -1,4 +1,4 @@
-"""Steps that several baselines begin with: scaling, votes, first beliefs."""
+"""Steps that several baselines begin with: scaling and votes."""
 
 from __future__ import annotations
 
@@ -6,12 +6,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sklabeldiff.base import TrainingData, check_option
-from sklabeldiff.core.graph import (
-    edge_weights,
-    jaccard,
-    nearest_neighbours,
-    propagate,
-)
 from sklabeldiff.core.scaling import Standardizer, choose_row_scaling
 
 SCALINGS = ("standard", "rows", "auto", None)
@@ -42,14 +36,3 @@ def relative_weights(data: TrainingData) -> NDArray[np.float64]:
     The 0/1 mask, unless the user gave weights.
     """
     return data.Ybar / data.Ybar.max(axis=1, keepdims=True)
-
-
-def graph_beliefs(
-    Z: NDArray[np.floating], data: TrainingData, n_neighbors: int, n_passes: int
-) -> NDArray[np.float64]:
-    """S after passes over the graph that DDMP starts from, too. (n, C)."""
-    if n_passes == 0:
-        return data.Ybar
-    distances, neighbours = nearest_neighbours(Z, n_neighbors)
-    W = edge_weights(distances, neighbours, jaccard(data.Y, neighbours))
-    return propagate(W, data.Y, data.Ybar, n_passes)

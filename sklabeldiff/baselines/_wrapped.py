@@ -20,8 +20,8 @@ from sklabeldiff.base import (
 from sklabeldiff.baselines._shared import (
     check_standardize,
     fit_standardizer,
-    graph_beliefs,
 )
+from sklabeldiff.core.graph import graph_beliefs
 from sklabeldiff.core.scaling import Standardizer
 
 MAX_ITER = 1000  # scikit-learn's 100 warns on ordinary tables
@@ -195,7 +195,9 @@ class CandidateWeightedClassifier(CandidateClassifier):
         self, Z: NDArray[np.float64], data: TrainingData
     ) -> tuple[NDArray[np.float64], NDArray[np.intp]]:
         """Beliefs (n, C) and their argmax (n,)."""
-        beliefs = graph_beliefs(Z, data, self.n_neighbors, self.n_propagations)
+        beliefs = graph_beliefs(
+            Z, data.Y, data.Ybar, self.n_neighbors, self.n_propagations
+        )
         columns = beliefs.argmax(axis=1)
         if (columns == columns[0]).all():
             raise ValueError(

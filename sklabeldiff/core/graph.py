@@ -80,3 +80,19 @@ def propagate(
         S = Y * (alpha * (W @ S) + (1 - alpha) * Ybar)
         S /= S.sum(1, keepdims=True)  # never zero: alpha < 1 and Ybar is on Y
     return S
+
+
+def graph_beliefs(
+    Z: NDArray[np.floating],
+    Y: Mask,
+    Ybar: Floats,
+    n_neighbors: int,
+    n_passes: int,
+    use_similarity: bool = True,
+) -> Floats:
+    """Beliefs from scaled rows and candidate sets, all steps in one. (n, C)."""
+    if n_passes == 0:
+        return Ybar
+    distances, neighbours = nearest_neighbours(Z, n_neighbors)
+    similarity = jaccard(Y, neighbours) if use_similarity else None
+    return propagate(edge_weights(distances, neighbours, similarity), Y, Ybar, n_passes)

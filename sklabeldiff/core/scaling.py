@@ -55,7 +55,7 @@ class Standardizer:
         if self.equal_norm:
             norm = np.linalg.norm(Z, axis=1, keepdims=True)
             Z *= np.sqrt(Z.shape[1]) / np.maximum(norm, MIN_SCALE)
-        return Z.astype(np.float32)
+        return np.ascontiguousarray(Z, dtype=np.float32)  # products round by layout
 
 
 def neighbour_agreement(Z: Floats, Y: NDArray[np.bool_], n_neighbors: int) -> float:

@@ -91,9 +91,8 @@ def bayes_refresh(
 def inverse_refresh(S0: Tensor, P: Tensor, Y: Tensor, Trow: Tensor) -> Tensor:
     """Candidate distribution times the inverse transition, times P (rule b). (n, C)."""
     ridge = PINV_RIDGE * torch.eye(len(Trow), dtype=Trow.dtype, device=Trow.device)
-    V = (uniform_beliefs(Y).to(Trow.dtype) @ torch.linalg.pinv(Trow + ridge)).clamp(
-        min=0
-    )
+    Ybar = uniform_beliefs(Y).to(Trow.dtype)
+    V = (Ybar @ torch.linalg.pinv(Trow + ridge)).clamp(min=0)
     return normalise_rows(Y * V * P, S0)
 
 
