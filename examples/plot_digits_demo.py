@@ -77,7 +77,7 @@ for name, S in beliefs.items():
 
 hardest = np.argsort(-Y_train.sum(1), kind="stable")[:12]
 figure, (left, *tables) = plt.subplots(
-    1, 3, figsize=(9, 6), width_ratios=(1, 6, 6), layout="constrained"
+    1, 3, figsize=(9, 8), width_ratios=(1, 6, 6), layout="constrained"
 )
 left.imshow(X_train[hardest].reshape(-1, 8), cmap="gray_r", aspect="auto")
 left.set(xticks=[], yticks=[], title="digit")
