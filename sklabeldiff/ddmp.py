@@ -46,7 +46,7 @@ from sklabeldiff.core.training import BatchLoss, Trainer
 
 # max_epochs="auto": so many updates a row, within these bounds, and at least so many
 # passes over a large table.
-MIN_UPDATES, MAX_UPDATES, UPDATES_PER_ROW, MIN_EPOCHS = 100, 1000, 0.35, 2
+MIN_UPDATES, MAX_UPDATES, UPDATES_PER_ROW, MIN_EPOCHS = 75, 1000, 0.2, 2
 FULL_BATCH_ROWS = 512  # a table smaller than this is one batch
 EMA = 0.99
 WEIGHT_DECAY = 0.01
@@ -86,8 +86,8 @@ class DDMPClassifier(NetworkClassifier):
     prior_mean : {"kernel", "zero"}, default="kernel"
         Centre of the noise end of the diffusion. "kernel" also refines the first
         beliefs by kernel smoothers that answer for each row without its own label,
-        chosen by covering rate under cross-validation; their answer is the centre.
-        "zero" leaves both out.
+        chosen by the likelihood of held-out candidate sets; their answer is the
+        centre. "zero" leaves both out.
     target : {"sharp", "soft", "hard", "sample"}, default="sharp"
         What the diffusion learns to generate from beliefs S: their squares,
         themselves, their argmax, or a label drawn anew at each step.
@@ -109,7 +109,8 @@ class DDMPClassifier(NetworkClassifier):
         How beliefs are refreshed from the model and a transition matrix: by a tempered
         posterior, by the inverse matrix (the literal reading), or not at all.
     gamma : float, default=0.3
-        Trust in the transition matrix of "bayes", in [0, 1].
+        Trust in the transition matrix, in the kernel smoothers and in "bayes", in
+        [0, 1].
     eta : float, default=0.5
         Share of the new beliefs in a refresh, in [0, 1].
     gate : float, default=0.9
@@ -117,7 +118,7 @@ class DDMPClassifier(NetworkClassifier):
         refreshed, in [0, 1]. 0 refreshes all, and also drops the guard that model and
         beliefs must agree.
     max_epochs : int or "auto", default="auto"
-        Passes over the training rows. "auto" is 100 to 1000 updates, growing with the
+        Passes over the training rows. "auto" is 75 to 1000 updates, growing with the
         table. Half of them learn (fewer once loss and beliefs have settled), then
         refreshes come, and the learning rate decays over the last fifth.
     batch_size : int, default=256
@@ -392,8 +393,8 @@ class DDMPClassifier(NetworkClassifier):
         if self._setting("prior_mean") == "zero":
             return None, S, torch.zeros_like(S)
         Ybar = torch.as_tensor(data.Ybar, dtype=S.dtype, device=S.device)
-        choices = choose_kernels(c, Y, Ybar, S, generator)
-        return fit_kernel_beliefs(c, Y, Ybar, S, choices, generator)
+        choices = choose_kernels(c, Y, Ybar, S, self.gamma, generator)
+        return fit_kernel_beliefs(c, Y, Ybar, S, choices, self.gamma, generator)
 
     def _make_model(
         self, n_features: int, n_classes: int, device: Any, generator: torch.Generator

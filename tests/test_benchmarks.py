@@ -338,9 +338,11 @@ def test_a_scaled_budget_is_a_multiple_of_the_default() -> None:
     rng = np.random.RandomState(0)
     X = rng.standard_normal((600, 3)).astype(np.float32)
     Y = np.eye(3, dtype=bool)[rng.randint(3, size=600)]
-    assert controls.default_epochs(DDMPClassifier(), len(X)) == 105  # 300 / 2 batches
+    assert (
+        controls.default_epochs(DDMPClassifier(), len(X)) == 60
+    )  # 120 updates / 2 batches
     fitted = controls.ScaledBudget(0.02, 0).fit(X, Y)
-    assert fitted.clf_.max_epochs == 2
+    assert fitted.clf_.max_epochs == 1
 
 
 def test_result_files_are_json(home: Path, results_dir: Path) -> None:

@@ -11,18 +11,21 @@ DDMP paper.
     S       (n, C)  beliefs over candidates, rows sum to 1
     Y       (n, C)  candidate mask;  Ybar: the beliefs to start from
     h       (n,)    leverage, the weight of a row's own label in its smoothed value
-    pi      (C,)    mass each class is held to
+    pi      (C,)    mass each class is held to, mean Ybar
+    T       (C, C)  set transition matrix of S;  P(Y_i | T)  (n, C)  of the sets
 
 Smoothing:       A = F (F'F + ridge I)^-1 F' (S - mean S) + mean S
 Leave-one-out:   A_i <- (A_i - h_i S_i) / (1 - h_i)
-Pass:            S_i <- rownorm( Y_i o max(A_i, 0) o pi / mean S )
+Balanced pass:   S_i <- rownorm( Y_i o max(A_i, 0) o pi / mean S )
+Free pass:       S_i <- rownorm( Y_i o max(A_i, 0) o P(Y_i | T)^gamma )
 
-The last factor ("balanced") keeps large classes from swallowing small ones, pass by
-pass. With pi = mean Ybar it is right when distractors are themselves the truth of other
-rows (the faces of one scene), and wrong when they are drawn evenly over skewed classes.
-Without it the passes start from hardened beliefs, which drift less. Candidate sets do
-not tell which of the two is right, so both are run and their answers averaged. Kernel
-and ridge of each have the best covering rate on held-out rows: no true label is used.
+The two differ in what they take distractors for. Balanced passes keep large classes
+from swallowing small ones: right when distractors are themselves the truth of other
+rows (the faces of one scene), wrong when they are drawn evenly over skewed classes.
+Free passes let each class have distractors of its own; they start from hardened
+beliefs, which drift less. Candidate sets do not tell which is right, so both are run
+and their answers averaged. Kernel and ridge of each are those under which the candidate
+sets of held-out rows are most likely: no true label is used.
 """
 
 from __future__ import annotations
@@ -34,7 +37,12 @@ from itertools import product
 import torch
 from torch import Tensor
 
-from .transitions import harden, normalise_rows
+from .transitions import (
+    harden,
+    normalise_rows,
+    set_log_likelihood,
+    set_transition,
+)
 
 # Landmarks, and the entries of an n x m table above which there are fewer: 80 MB each.
 N_LANDMARKS, MIN_LANDMARKS, MAX_ENTRIES = 600, 100, 2e7
@@ -42,6 +50,7 @@ N_PASSES = 10
 MIN_EIGENVALUE = 1e-6  # relative; smaller kernel directions are noise
 MIN_FREEDOM = 1e-3  # 1 - h of a row that only its own label explains
 MIN_MASS = 1e-6  # of a class that nobody believes in
+MIN_ANSWER = 1e-3  # a ridge answers with numbers, not all of them probabilities
 
 # Widths g of exp(-g d2 / p) and exp(-g d1 / p), on standardised columns.
 KERNELS = (
@@ -80,6 +89,12 @@ def whitening(Z: Tensor, kernel: str, width: float) -> Tensor:
     values, vectors = torch.linalg.eigh(kernel_matrix(Z, Z, kernel, width).double())
     keep = values > MIN_EIGENVALUE * values[-1]
     return (vectors[:, keep] / values[keep].sqrt()).to(Z.dtype)
+
+
+def set_likelihood(Y: Tensor, T: Tensor, gamma: float) -> Tensor:
+    """P(Y_i | T)^gamma of each class, largest 1. (n, C), (C, C) -> (n, C)."""
+    ll = set_log_likelihood(Y, T)
+    return torch.exp(gamma * (ll - ll.amax(1, keepdim=True)))
 
 
 class RidgeSmoother:
@@ -127,15 +142,26 @@ class RidgeSmoother:
         return weights, offset - self.centre @ weights
 
     def disambiguate(
-        self, S: Tensor, Y: Tensor, Ybar: Tensor, ridge: float, balanced: bool
+        self,
+        S: Tensor,
+        Y: Tensor,
+        Ybar: Tensor,
+        ridge: float,
+        balanced: bool,
+        gamma: float,
     ) -> Tensor:
-        """Beliefs after ``N_PASSES`` passes of smoothing and masking. (n, C)."""
+        """Beliefs after ``N_PASSES`` passes of smoothing and masking. (n, C).
+
+        ``gamma`` is the trust of the free passes in the set transition matrix.
+        """
         pi, h = Ybar.mean(0), self.leverage(ridge)
         S = S if balanced else harden(S)
         for _ in range(N_PASSES):
             A = self.leave_one_out(S, ridge, h).clamp(min=0)
             if balanced:
                 A *= pi / S.mean(0).clamp(min=MIN_MASS)
+            else:
+                A *= set_likelihood(Y, set_transition(S, Y), gamma)
             S = normalise_rows(Y * A, Ybar)
         return S
 
@@ -172,6 +198,7 @@ def fit_kernel_beliefs(
     Ybar: Tensor,
     S: Tensor,
     choices: list[KernelChoice],
+    gamma: float,
     generator: torch.Generator,
 ) -> tuple[KernelBeliefs, Tensor, Tensor]:
     """Disambiguate by the chosen smoothers.
@@ -183,6 +210,8 @@ def fit_kernel_beliefs(
     Ybar, S : Tensor of shape (n, C)
         Beliefs to fall back to, and to start from.
     choices : list of KernelChoice
+    gamma : float
+        Trust of the free passes in the set transition matrix.
     generator : torch.Generator
         Draws the landmarks.
 
@@ -203,7 +232,7 @@ def fit_kernel_beliefs(
         white = whitening(Z, choice.kernel, choice.width)
         F = kernel_matrix(X, Z, choice.kernel, choice.width) @ white
         smoother = RidgeSmoother(F)
-        own = smoother.disambiguate(S, Y, Ybar, choice.ridge, choice.balanced)
+        own = smoother.disambiguate(S, Y, Ybar, choice.ridge, choice.balanced, gamma)
         beliefs += own / len(choices)
         prior += smoother.leave_one_out(own, choice.ridge) / len(choices)
         weights, offset = smoother.predictor(own, choice.ridge)
@@ -224,16 +253,21 @@ def held_out_folds(n: int, generator: torch.Generator) -> Iterator[Tensor]:
         yield fold == k
 
 
-def covered_rows(
-    X: Tensor, Y: Tensor, Ybar: Tensor, S: Tensor, generator: torch.Generator
-) -> dict[KernelChoice, Tensor]:
-    """Which held-out rows have their predicted class among the candidates.
+def held_out_likelihood(
+    X: Tensor,
+    Y: Tensor,
+    Ybar: Tensor,
+    S: Tensor,
+    gamma: float,
+    generator: torch.Generator,
+) -> dict[KernelChoice, float]:
+    """How likely the candidate sets of held-out rows are under each choice.
 
-    (n, p), (n, C) bool, (n, C), (n, C) -> per choice a bool tensor, the same rows in
-    the same order for all.
+    (n, p), (n, C) bool, (n, C), (n, C) -> sum over rows of
+    log sum_q P(true class q | x) P(Y | q, T), for each choice over the same rows.
     """
     folds = [fold.to(X.device) for fold in held_out_folds(len(X), generator)]
-    hits: dict[KernelChoice, list[Tensor]] = {}
+    total: dict[KernelChoice, float] = {}
     for kernel, width in KERNELS:
         Z = X[:SEARCH_LANDMARKS]
         F = kernel_matrix(X, Z, kernel, width) @ whitening(Z, kernel, width)
@@ -242,19 +276,37 @@ def covered_rows(
             smoother = RidgeSmoother(F[kept])
             for ridge, balanced in product(RIDGES, (True, False)):
                 beliefs = smoother.disambiguate(
-                    S[kept], Y[kept], Ybar[kept], ridge, balanced
+                    S[kept], Y[kept], Ybar[kept], ridge, balanced, gamma
                 )
                 weights, offset = smoother.predictor(beliefs, ridge)
-                guess = (F[out] @ weights + offset).argmax(1, keepdim=True)
+                T = set_transition(beliefs, Y[kept])
+                answer = F[out] @ weights + offset
                 choice = KernelChoice(kernel, width, ridge, balanced)
-                hits.setdefault(choice, []).append(Y[out].gather(1, guess)[:, 0])
-    return {choice: torch.cat(found) for choice, found in hits.items()}
+                found = candidate_log_likelihood(answer, Y[out], T)
+                total[choice] = total.get(choice, 0.0) + found
+    return total
+
+
+def candidate_log_likelihood(answer: Tensor, Y: Tensor, T: Tensor) -> float:
+    """Sum over rows of the log-likelihood of their candidate sets. (n, C) x2, (C, C).
+
+    Answers become probabilities by cutting them at ``MIN_ANSWER``.
+    """
+    p = answer.clamp(min=MIN_ANSWER)
+    joint = (p / p.sum(1, keepdim=True)).log() + set_log_likelihood(Y, T)
+    # The true class is a candidate; a class outside the set is ruled out.
+    return joint.where(Y, -torch.inf).logsumexp(1).double().sum().item()
 
 
 def choose_kernels(
-    X: Tensor, Y: Tensor, Ybar: Tensor, S: Tensor, generator: torch.Generator
+    X: Tensor,
+    Y: Tensor,
+    Ybar: Tensor,
+    S: Tensor,
+    gamma: float,
+    generator: torch.Generator,
 ) -> list[KernelChoice]:
-    """Choose kernel and ridge, balanced and not, by covering rate on held-out rows.
+    """Choose kernel and ridge, balanced and free, by the likelihood of held-out sets.
 
     Parameters
     ----------
@@ -263,14 +315,18 @@ def choose_kernels(
     Y : Tensor of shape (n, C), bool
     Ybar, S : Tensor of shape (n, C)
         Beliefs to fall back to, and to start from.
+    gamma : float
+        Trust of the free passes in the set transition matrix.
     generator : torch.Generator
         Draws the sample of rows and the folds.
     """
     rows = torch.randperm(len(X), generator=generator)[:SEARCH_ROWS].to(X.device)
-    covered = covered_rows(X[rows], Y[rows], Ybar[rows], S[rows], generator)
+    likelihood = held_out_likelihood(
+        X[rows], Y[rows], Ybar[rows], S[rows], gamma, generator
+    )
 
     def best(balanced: bool) -> KernelChoice:
-        choices = [choice for choice in covered if choice.balanced == balanced]
-        return max(choices, key=lambda choice: int(covered[choice].sum()))
+        choices = [choice for choice in likelihood if choice.balanced == balanced]
+        return max(choices, key=likelihood.__getitem__)
 
     return [best(True), best(False)]

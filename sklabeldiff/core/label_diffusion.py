@@ -35,7 +35,7 @@ LEARN_SHARE, REFRESH_SHARE, DECAY_SHARE = 0.5, 0.3, 0.2
 MIN_AGREEMENT = 0.9  # below it the model contradicts the beliefs: no refresh
 SETTLED_LOSS, SETTLED_ROWS = 0.05, 0.01  # relative change; share of rows that change
 MIN_CHUNKS = 2  # chunks learnt before settling is believed
-WATCHED_ROWS = 512  # rows whose beliefs tell whether training has settled
+WATCHED_ROWS = 256  # rows whose beliefs tell whether training has settled
 
 Log = dict[str, Any]
 
@@ -234,9 +234,11 @@ class LabelDiffusionTraining:
     def watch(self, loss: float) -> None:
         """Settled: loss and the beliefs of some rows no longer change."""
         state = self.progress
-        best = self.beliefs(slice(0, WATCHED_ROWS)).argmax(1)
         losses = [log["loss"] for log in state.history]
-        if state.watched is not None and len(losses) > MIN_CHUNKS:
+        if not MIN_CHUNKS <= len(losses) < LEARN_CHUNKS:
+            return  # too early to tell, or no chunk left to save
+        best = self.beliefs(slice(0, WATCHED_ROWS)).argmax(1)
+        if state.watched is not None:
             steady = losses[-2] - loss < SETTLED_LOSS * losses[-2]
             moved = torch.ne(best, state.watched).double().mean().item()
             state.settled = steady and moved < SETTLED_ROWS

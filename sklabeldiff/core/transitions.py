@@ -9,6 +9,10 @@ those of the method page.
     Y      (n, C)  candidate mask, bool
     Tset   (C, C)  Tset_ij = P(j is a candidate | true class i)
     Trow   (C, C)  share of the candidate mass of class i that lies on j; rows sum to 1
+
+A row that may be any class, such as an unlabelled one, says nothing about Tset, and
+Tset nothing about it. Otherwise classes that are believed of unlabelled rows would seem
+to be the ones that go unlabelled, and draw ever more of them.
 """
 
 from __future__ import annotations
@@ -53,8 +57,9 @@ def set_transition(S: Tensor, Y: Tensor) -> Tensor:
     and would feed the error back (section 6.1). A class believed in fewer than
     ``MIN_CLASS_ROWS`` rows gets the average row.
     """
-    hard, mask = harden(S).double(), Y.double()
-    average = mask.mean(0)  # m_j
+    told = ~Y.all(1, keepdim=True)
+    hard, mask = (harden(S) * told).double(), (Y & told).double()
+    average = mask.sum(0) / told.sum().clamp(min=1)  # m_j
     rows = hard.sum(0)[:, None]
     matrix = (hard.T @ mask + PSEUDO_COUNT * average) / (rows + PSEUDO_COUNT)
     matrix = torch.where(rows < MIN_CLASS_ROWS, average, matrix)
@@ -70,12 +75,16 @@ def row_transition(S: Tensor, Y: Tensor) -> Tensor:
 
 
 def set_log_likelihood(Y: Tensor, Tset: Tensor) -> Tensor:
-    """ll_ni = log P(the other candidates of row n | true class i). (n, C)."""
+    """ll_ni = log P(the other candidates of row n | true class i). (n, C).
+
+    0 for rows that may be any class.
+    """
     T = Tset.clamp(CLIP, 1 - CLIP)
     mask = Y.to(T.dtype)
     inside, outside = T.log(), (1 - T).log()
     inside, outside = inside.fill_diagonal_(0.0), outside.fill_diagonal_(0.0)
-    return mask @ inside.T + (1 - mask) @ outside.T
+    ll = mask @ inside.T + (1 - mask) @ outside.T
+    return ll.masked_fill(Y.all(1, keepdim=True), 0.0)
 
 
 def bayes_refresh(

@@ -176,7 +176,7 @@ W = edge_weights(distances, neighbours, jaccard(Y, neighbours))
 S = propagate(W, Y, Ybar, 10)
 tensors = [torch.as_tensor(a) for a in (X, Y, Ybar.astype("f4"), S.astype("f4"))]
 choices = [KernelChoice("gaussian", 0.3, 0.3, balanced) for balanced in (True, False)]
-fit_kernel_beliefs(*tensors, choices, torch.Generator().manual_seed(0))
+fit_kernel_beliefs(*tensors, choices, 0.3, torch.Generator().manual_seed(0))
 after = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 print(before // 1024, after // 1024)
 """

@@ -94,7 +94,7 @@ def test_rare_class_gets_the_average_row(flips):
     few = int(MIN_CLASS_ROWS) - 1
     kept = torch.cat([torch.arange(few) * N_CLASSES, torch.nonzero(S[:, 0] == 0)[:, 0]])
     T = set_transition(S[kept], Y[kept])
-    average = Y[kept].double().mean(0)
+    average = Y[kept][~Y[kept].all(1)].double().mean(0)
     assert_close(T[0, 1:], average[1:])
     assert T[0, 0] == 1
 
@@ -181,11 +181,21 @@ def test_refresh_without_model_or_transition_keeps_the_best_candidate(  # check 
 
 
 def test_full_trust_and_flat_beliefs_give_the_exact_posterior():
-    T = torch.tensor([[1.0, 0.9], [0.2, 1.0]], dtype=torch.float64)
-    Y = torch.tensor([[True, True]])
-    flat = torch.full((1, 2), 0.5, dtype=torch.float64)
+    T = torch.tensor([[1, 0.9, 0.5], [0.2, 1, 0.5], [0, 0, 1]], dtype=torch.float64)
+    Y = torch.tensor([[True, True, False]])
+    flat = torch.full((1, 3), 1 / 3, dtype=torch.float64)
     R = bayes_refresh(flat, flat, Y, T, gamma=1.0)
-    assert_close(R, torch.tensor([[0.9, 0.2]], dtype=torch.float64) / 1.1)
+    assert_close(R, torch.tensor([[0.9, 0.2, 0.0]], dtype=torch.float64) / 1.1)
+
+
+def test_rows_that_may_be_any_class_say_nothing(flips):
+    S, Y = flips
+    full = torch.ones((200, N_CLASSES), dtype=bool)
+    believed = torch.eye(N_CLASSES, dtype=S.dtype)[torch.zeros(200, dtype=int)]
+    T = set_transition(S, Y)
+    assert_close(set_transition(torch.cat([S, believed]), torch.cat([Y, full])), T)
+    assert torch.all(set_log_likelihood(full, T) == 0)
+    assert torch.isfinite(set_transition(believed, full)).all()
 
 
 def test_singular_row_transition_gives_finite_beliefs():  # check 12
