@@ -13,6 +13,7 @@ extensions = [
     "sphinx.ext.autosummary",
     "sphinx.ext.intersphinx",
     "sphinx.ext.mathjax",
+    "myst_parser",
     "numpydoc",
     "sphinx_copybutton",
 ]

@@ -156,7 +156,8 @@ class DDMPClassifier(NetworkClassifier):
     initial_label_distribution_ : ndarray of shape (n_samples, n_classes), float32
         The same before training.
     transition_matrix_ : ndarray of shape (n_classes, n_classes), float32
-        Entry (i, j): share of rows of class i that have candidate j. Diagonal 1.
+        Entry (i, j): share of rows of class i that have candidate j, among those that
+        may not be any class. Diagonal 1.
     kernels_ : list of dict
         The settings of the kernel smoothers that were chosen.
     row_scaling_ : bool

@@ -107,7 +107,7 @@ class FeatureExtractor(
 
         Returns
         -------
-        features : ndarray of shape (n_images, n_features_out_), dtype float32
+        features : ndarray of shape (n_images, `n_features_out_`), dtype float32
             One row per image. A row depends on its own image alone, to the last bit
             (on the CPU): not on the other rows, their order or their number.
         """

@@ -28,6 +28,7 @@ COPIED = ("sklabeldiff", "tests", "pyproject.toml")
 THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 
 GRAPH = "tests/core/test_graph.py"
+KERNELS = "tests/core/test_kernels.py"
 PROCESS = "tests/core/test_process.py"
 TRANSITIONS = "tests/core/test_transitions.py"
 DIFFUSION = "tests/core/test_label_diffusion.py"
@@ -68,6 +69,9 @@ MUTANTS = {
         f"{TRANSITIONS}::"
         "test_row_transition_is_stochastic_and_dominated_by_its_diagonal",
     ],
+    "check_10_unlabelled_rows_count": [
+        f"{TRANSITIONS}::test_rows_that_may_be_any_class_say_nothing",
+    ],
     "check_11_wrong_inverse": [
         f"{TRANSITIONS}::test_inverse_says_nothing_under_uniform_flips",
     ],
@@ -77,6 +81,10 @@ MUTANTS = {
     ],
     "check_13_transposed_transition": [
         f"{TRANSITIONS}::test_reweighting_resolves_class_dependent_flips",
+    ],
+    "check_13_free_passes_without_sets": [
+        f"{KERNELS}::test_free_passes_weigh_answers_by_the_likelihood_of_the_sets",
+        f"{KERNELS}::test_trust_in_the_transition_resolves_confused_pairs",
     ],
     "check_14_contrary_refresh": [f"{DDMP}::test_gated_refresh_does_not_hurt"],
     "check_15_early_refresh": [
