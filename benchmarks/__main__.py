@@ -27,6 +27,7 @@ def parser() -> argparse.ArgumentParser:
         sub.add_argument("--methods", nargs="+", metavar="NAME", help="exact names")
         sub.add_argument("--cells", nargs="+", metavar="NAME", help="starts of names")
         sub.add_argument("--seeds", nargs="+", type=int, metavar="SEED")
+        sub.add_argument("--folds", type=int, default=5, metavar="N", help="of 5")
         sub.add_argument("--save", type=Path, metavar="FILE", help="markdown file")
         if name != "show":
             sub.add_argument("--jobs", type=int, default=os.cpu_count(), metavar="N")
@@ -50,7 +51,9 @@ def main(argv: list[str] | None = None) -> int:
 
     what = args.what if args.command == "show" else args.command
     try:
-        tasks = runner.make_tasks(what, args.methods, args.cells, args.seeds)
+        tasks = runner.make_tasks(
+            what, args.methods, args.cells, args.seeds, args.folds
+        )
     except ValueError as error:
         parser().error(str(error))
     failures: list[str] = []

@@ -83,8 +83,9 @@ def make_tasks(
     methods: list[str] | None = None,
     cells: list[str] | None = None,
     seeds: list[int] | None = None,
+    folds: int = N_FOLDS,
 ) -> list[Task]:
-    """All tasks of a table, or those asked for.
+    """All tasks of a table, or those asked for; of the folds the first ``folds``.
 
     Raises
     ------
@@ -103,7 +104,7 @@ def make_tasks(
         for name in methods or known
         for seed in cell.seeds
         if seeds is None or seed in seeds
-        for k in range(N_FOLDS)
+        for k in range(min(folds, N_FOLDS))
     ]
     if not tasks:
         raise ValueError(f"No cell has one of the seeds {seeds}.")

@@ -345,6 +345,12 @@ def test_a_scaled_budget_is_a_multiple_of_the_default() -> None:
     assert fitted.clf_.max_epochs == 1
 
 
+def test_the_first_folds_alone() -> None:
+    tasks = runner.make_tasks("ablation", folds=2)
+    assert {task.fold for task in tasks} == {0, 1}
+    assert len(tasks) * 5 == len(runner.make_tasks("ablation")) * 2
+
+
 def test_result_files_are_json(home: Path, results_dir: Path) -> None:
     tasks = runner.make_tasks("accuracy", ["truth: SVC"], [GLASS.name])[:1]
     runner.run(tasks, jobs=1)
