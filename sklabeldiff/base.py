@@ -7,6 +7,7 @@ network whose weights are kept as arrays. Neither knows a method.
 from __future__ import annotations
 
 import json
+from abc import ABC, abstractmethod
 from numbers import Integral, Real
 from pathlib import Path
 from typing import Any, NamedTuple, Self
@@ -41,7 +42,7 @@ class TrainingData(NamedTuple):
     Ybar: NDArray[np.float64]
 
 
-class CandidateClassifier(ClassifierMixin, BaseEstimator):
+class CandidateClassifier(ClassifierMixin, BaseEstimator, ABC):
     """Base of classifiers that learn from candidate sets.
 
     Subclasses have the parameters `classes` and `missing_label`, call `_check_fit`
@@ -89,8 +90,9 @@ class CandidateClassifier(ClassifierMixin, BaseEstimator):
         )
         return self._predict_proba(rows)
 
+    @abstractmethod
     def _predict_proba(self, X: NDArray[np.floating]) -> NDArray[np.float32]:
-        raise NotImplementedError
+        """Probability of each class for checked rows. (n, p) -> (n, C)."""
 
     def predict(self, X: ArrayLike) -> NDArray[Any]:
         """Most probable class of each row.
@@ -203,8 +205,9 @@ class NetworkClassifier(CandidateClassifier):
 
     _built: Any = None
 
+    @abstractmethod
     def _build(self) -> Any:
-        raise NotImplementedError
+        """Return the object that predicts, from the fitted arrays."""
 
     @property
     def _model(self) -> Any:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import warnings
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
 
@@ -12,25 +11,22 @@ import torch
 from numpy.typing import ArrayLike, NDArray
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils import check_random_state
-from torch import Tensor, nn
+from torch import Tensor
 from tqdm.auto import tqdm
 
 from sklabeldiff._checkpoint import Checkpoint
+from sklabeldiff._ddmp_predictor import Predictor, predictor_arrays
 from sklabeldiff.base import (
     NetworkClassifier,
     TrainingData,
     check_number,
     check_option,
-    load_arrays,
-    state_arrays,
 )
 from sklabeldiff.core import transitions
-from sklabeldiff.core.blocks import in_blocks
 from sklabeldiff.core.denoisers import DENOISERS, make_denoiser
 from sklabeldiff.core.graph import graph_beliefs
 from sklabeldiff.core.kernels import (
     KernelBeliefs,
-    KernelChoice,
     choose_kernels,
     fit_kernel_beliefs,
 )
@@ -326,7 +322,7 @@ class DDMPClassifier(NetworkClassifier):
         self.n_iter_ = training.trainer.n_epochs
         self.row_scaling_ = scaler.equal_norm
         self.kernels_ = [] if kernel is None else [vars(k) for k in kernel.choices]
-        self.model_state_ = _state(scaler, kernel, model.denoiser)
+        self.model_state_ = predictor_arrays(scaler, kernel, model.denoiser)
         self._built = self._build()  # predict must not change the estimator
         _warn(self.history_, model.process.prediction)
         return self
@@ -472,60 +468,23 @@ class DDMPClassifier(NetworkClassifier):
 
     # -- prediction ----------------------------------------------------------------
 
-    def _build(self) -> _Predictor:
+    def _build(self) -> Predictor:
         """Put the fitted arrays back into the objects that predict."""
-        state, device = self.model_state_, self._device()
-
-        def part(name: str) -> dict[str, NDArray[Any]]:
-            start = f"{name}."
-            return {k[len(start) :]: v for k, v in state.items() if k.startswith(start)}
-
-        scaler = Standardizer(**part("scaler"), equal_norm=self.row_scaling_)
-        kernel = None
-        if self.kernels_:
-            arrays = part("kernel").items()
-            tensors = {k: torch.tensor(v, device=device) for k, v in arrays}
-            choices = [KernelChoice(**settings) for settings in self.kernels_]
-            kernel = KernelBeliefs(choices, **tensors)
+        device, n_classes = self._device(), len(self.classes_)
         model = self._make_model(
-            self.n_features_in_, len(self.classes_), device, torch.Generator()
+            self.n_features_in_, n_classes, device, torch.Generator()
         )
-        load_arrays(model.denoiser, part("denoiser"))
-        return _Predictor(scaler, kernel, model, len(self.classes_), device)
+        return Predictor.from_arrays(
+            self.model_state_,
+            model,
+            n_classes,
+            self.row_scaling_,
+            self.kernels_,
+            device,
+        )
 
     def _predict_proba(self, X: NDArray[np.floating]) -> NDArray[np.float32]:
         return self._model(X)
-
-
-@dataclass
-class _Predictor:
-    """Rows in, probabilities out."""
-
-    scaler: Standardizer
-    kernel: KernelBeliefs | None
-    model: LabelDiffusion
-    n_classes: int
-    device: torch.device
-
-    def __call__(self, X: NDArray[np.floating]) -> NDArray[np.float32]:
-        """(n, p) -> (n, C)."""
-        c = torch.as_tensor(self.scaler(X), device=self.device)
-        if self.kernel is None:
-            f = c.new_zeros((len(c), self.n_classes))
-        else:
-            f = in_blocks(self.kernel.prior_mean, c)
-        return self.model.label_distribution(c, f).cpu().numpy()
-
-
-def _state(
-    scaler: Standardizer, kernel: KernelBeliefs | None, denoiser: nn.Module
-) -> dict[str, NDArray[Any]]:
-    """Return all arrays that prediction needs, by name."""
-    state = {"scaler.mean": scaler.mean, "scaler.scale": scaler.scale}
-    if kernel is not None:
-        for name in ("landmarks", "weights", "offset"):
-            state[f"kernel.{name}"] = getattr(kernel, name).cpu().numpy()
-    return state | {f"denoiser.{k}": v for k, v in state_arrays(denoiser).items()}
 
 
 def _warn(history: list[dict[str, Any]], prediction: str) -> None:

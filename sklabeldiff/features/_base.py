@@ -7,6 +7,7 @@ subclass's `_load`.
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from numbers import Integral
@@ -48,7 +49,7 @@ class Encoder:
 
 
 class FeatureExtractor(
-    ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator
+    ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator, ABC
 ):
     """Transformer from images to the feature vectors of a frozen network.
 
@@ -119,9 +120,9 @@ class FeatureExtractor(
             features[start : start + len(block)] = self._encode(encoder, block)
         return features
 
+    @abstractmethod
     def _load(self) -> Encoder:
         """Load the network `self.model` onto the CPU, in evaluation mode."""
-        raise NotImplementedError
 
     def _encode(self, encoder: Encoder, block: list[Image]) -> NDArray[np.float32]:
         """Features of at most `batch_size` images. list of b -> (b, d)."""

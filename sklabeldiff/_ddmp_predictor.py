@@ -1,0 +1,79 @@
+"""The fitted DDMP as plain arrays, and the object that predicts made from them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Self
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import nn
+
+from sklabeldiff.base import load_arrays, state_arrays
+from sklabeldiff.core.blocks import in_blocks
+from sklabeldiff.core.kernels import KernelBeliefs, KernelChoice
+from sklabeldiff.core.label_diffusion import LabelDiffusion
+from sklabeldiff.core.scaling import Standardizer
+
+KERNEL_ARRAYS = ("landmarks", "weights", "offset")
+
+Arrays = dict[str, NDArray[Any]]
+
+
+@dataclass
+class Predictor:
+    """Rows in, probabilities out."""
+
+    scaler: Standardizer
+    kernel: KernelBeliefs | None
+    model: LabelDiffusion
+    n_classes: int
+    device: torch.device
+
+    @classmethod
+    def from_arrays(
+        cls,
+        arrays: Arrays,
+        model: LabelDiffusion,
+        n_classes: int,
+        equal_norm: bool,
+        kernels: list[dict[str, Any]],
+        device: torch.device,
+    ) -> Self:
+        """Undo `predictor_arrays`; ``model`` brings a network of any weights."""
+        scaler = Standardizer(**_part(arrays, "scaler"), equal_norm=equal_norm)
+        kernel = None
+        if kernels:
+            parts = _part(arrays, "kernel").items()
+            tensors = {k: torch.tensor(v, device=device) for k, v in parts}
+            choices = [KernelChoice(**settings) for settings in kernels]
+            kernel = KernelBeliefs(choices, **tensors)
+        load_arrays(model.denoiser, _part(arrays, "denoiser"))
+        return cls(scaler, kernel, model, n_classes, device)
+
+    def __call__(self, X: NDArray[np.floating]) -> NDArray[np.float32]:
+        """(n, p) -> (n, C)."""
+        c = torch.as_tensor(self.scaler(X), device=self.device)
+        if self.kernel is None:
+            f = c.new_zeros((len(c), self.n_classes))
+        else:
+            f = in_blocks(self.kernel.prior_mean, c)
+        return self.model.label_distribution(c, f).cpu().numpy()
+
+
+def predictor_arrays(
+    scaler: Standardizer, kernel: KernelBeliefs | None, denoiser: nn.Module
+) -> Arrays:
+    """Return all arrays that prediction needs, by name."""
+    arrays = {"scaler.mean": scaler.mean, "scaler.scale": scaler.scale}
+    if kernel is not None:
+        for name in KERNEL_ARRAYS:
+            arrays[f"kernel.{name}"] = getattr(kernel, name).cpu().numpy()
+    return arrays | {f"denoiser.{k}": v for k, v in state_arrays(denoiser).items()}
+
+
+def _part(arrays: Arrays, name: str) -> Arrays:
+    """Arrays whose name starts with ``name.``, without it."""
+    start = f"{name}."
+    return {k[len(start) :]: v for k, v in arrays.items() if k.startswith(start)}
