@@ -2,7 +2,11 @@
 
 from sklabeldiff.ddmp import DDMPClassifier
 from sklabeldiff.features import CLIPFeatures
-from sklabeldiff.targets import CandidateBinarizer, encode_candidates
+from sklabeldiff.targets import (
+    CandidateBinarizer,
+    candidates_from_votes,
+    encode_candidates,
+)
 
 __version__ = "0.1.0.dev0"
 
@@ -10,5 +14,6 @@ __all__ = [
     "CLIPFeatures",
     "CandidateBinarizer",
     "DDMPClassifier",
+    "candidates_from_votes",
     "encode_candidates",
 ]

@@ -2,8 +2,9 @@
 
 `encode_candidates` turns masks, collections of labels, weights and plain labels into an
 array of shape (n_samples, n_classes) and the classes in its columns;
-`CandidateBinarizer` is the same as a transformer. Which classes are *likely* is not
-decided here, and neither is how many rows or classes a method needs.
+`CandidateBinarizer` is the same as a transformer; `candidates_from_votes` and
+`vote_labels` count the answers of several annotators first. Which classes are *likely*
+is not decided here, and neither is how many rows or classes a method needs.
 """
 
 from __future__ import annotations
@@ -33,8 +34,14 @@ from sklabeldiff._label_forms import (
     sorted_index,
     unwrap,
 )
+from sklabeldiff._votes import candidates_from_votes, vote_labels
 
-__all__ = ["CandidateBinarizer", "encode_candidates"]
+__all__ = [
+    "CandidateBinarizer",
+    "candidates_from_votes",
+    "encode_candidates",
+    "vote_labels",
+]
 
 
 def encode_candidates(
@@ -97,6 +104,7 @@ def encode_candidates(
     See Also
     --------
     CandidateBinarizer : The same as a transformer, with the way back.
+    candidates_from_votes : Candidate sets from the answers of several annotators.
     sklearn.preprocessing.MultiLabelBinarizer : For rows that belong to all the classes
         listed, where here they belong to one of them.
 
