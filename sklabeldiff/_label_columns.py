@@ -1,0 +1,102 @@
+"""Brings candidate sets, labels and an estimator's answers into the same columns.
+
+Beside `sklabeldiff.targets`, which reads one `y` by itself: here two things must agree
+on their classes, such as candidate sets and predictions.
+"""
+
+from __future__ import annotations
+
+import reprlib
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from sklabeldiff.targets import encode_candidates
+
+
+def candidate_mask(
+    y: Any, classes: ArrayLike | None, missing_label: Any
+) -> tuple[NDArray[np.bool_], NDArray[Any]]:
+    """Candidate sets as a mask (n, C), and the labels of its columns (C,)."""
+    Y, classes = encode_candidates(y, classes, missing_label=missing_label)
+    return Y > 0, classes
+
+
+def mask_with_labels(
+    y: Any, labels: NDArray[Any], missing_label: Any, *, role: str
+) -> tuple[NDArray[np.bool_], NDArray[Any]]:
+    """Like `candidate_mask`, with a column for each of `labels` too. -> (n, C), (C,).
+
+    Encoded anew with them, since an unlabelled row may also have a label that no other
+    row of y has. `role` says in the error what the labels are.
+    """
+    mask, classes = candidate_mask(y, None, missing_label)
+    further = np.unique(labels[columns_of(labels, classes) < 0]).tolist()
+    if not further:
+        return mask, classes
+    try:
+        return candidate_mask(y, [*classes.tolist(), *further], missing_label)
+    except ValueError as error:  # a matrix, or labels of another kind
+        raise ValueError(
+            f"{further[0]!r} is {role}, but the classes of y are "
+            f"{reprlib.repr(classes.tolist())}. If the columns of y have other names, "
+            "give these in classes=, in the order of the columns."
+        ) from error
+
+
+def one_label_a_row(values: ArrayLike, name: str) -> NDArray[Any]:
+    """Labels as an array (n,), whatever container they came in."""
+    Y, classes = encode_candidates(values)
+    several = (Y > 0).sum(axis=1) != 1
+    if several.any():
+        row = int(np.argmax(several))
+        raise ValueError(
+            f"row {row} of {name} is missing or has more than one label. Give one "
+            "label for every row; leave out the rows that have none."
+        )
+    return classes[Y.argmax(axis=1)]
+
+
+def columns_of(labels: NDArray[Any], classes: NDArray[Any]) -> NDArray[np.intp]:
+    """Position of each label among the classes, -1 where it is none. (n,) -> (n,)."""
+    position = {label: j for j, label in enumerate(classes.tolist())}
+    return np.array([position.get(v, -1) for v in labels.tolist()], dtype=np.intp)
+
+
+def not_a_class(
+    name: str, labels: NDArray[Any], columns: NDArray[np.intp], classes: NDArray[Any]
+) -> ValueError:
+    """Return the error for labels that are no class."""
+    row = int(np.argmax(columns < 0))
+    return ValueError(
+        f"{name} is {labels.tolist()[row]!r} in row {row}, which is not among the "
+        f"classes {reprlib.repr(classes.tolist())}. Give the labels of the columns, in "
+        "their order, in classes=, for example classes=estimator.classes_."
+    )
+
+
+def check_n_columns(
+    name: str, values: NDArray[np.float64], classes: NDArray[Any]
+) -> None:
+    """Refuse an array that has not one column for each class."""
+    if values.shape[1] != len(classes):
+        raise ValueError(
+            f"{name} has {values.shape[1]} columns, but there are {len(classes)} "
+            f"classes: {reprlib.repr(classes.tolist())}. Give the labels of its "
+            "columns in classes=, for example classes=estimator.classes_."
+        )
+
+
+def column_labels(y: Any, known: Any) -> Any:
+    """Return the labels an estimator knows where they must be those of y's columns."""
+    shape: tuple[int, ...] = getattr(y, "shape", ())
+    is_matrix = len(shape) == 2 and shape[1] > 1
+    return known if is_matrix and np.shape(known) == (shape[1],) else None
+
+
+def parameter_of(estimator: Any, name: str) -> Any:
+    """Find a parameter of an estimator, or of a step of it, or None."""
+    params = estimator.get_params() if hasattr(estimator, "get_params") else {}
+    values = [v for k, v in params.items() if k.split("__")[-1] == name]
+    return values[0] if values else None
