@@ -2,19 +2,29 @@
 
 `covering_rate` and `approximated_accuracy` need no true label, so they can choose a
 model; their scorers are for ``scoring=`` in scikit-learn's model selection.
-`disambiguation_accuracy` needs the truth and is for evaluation.
+`disambiguation_accuracy` and `label_issues_average_precision` need the truth and are
+for evaluation.
 """
 
 from __future__ import annotations
 
-import reprlib
 from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
+from sklearn.metrics import average_precision_score
 from sklearn.utils import check_array, check_consistent_length
 
-from sklabeldiff.targets import encode_candidates
+from sklabeldiff._label_columns import (
+    candidate_mask,
+    check_n_columns,
+    column_labels,
+    columns_of,
+    mask_with_labels,
+    not_a_class,
+    one_label_a_row,
+    parameter_of,
+)
 
 __all__ = [
     "approximated_accuracy",
@@ -22,6 +32,7 @@ __all__ = [
     "covering_rate",
     "covering_rate_scorer",
     "disambiguation_accuracy",
+    "label_issues_average_precision",
 ]
 
 
@@ -89,15 +100,15 @@ def covering_rate(
     >>> covering_rate([[1, 1, 0], [0, 0, 1]], [1, 2])
     1.0
     """
-    predicted = _one_label_a_row(y_pred, "y_pred")
+    predicted = one_label_a_row(y_pred, "y_pred")
     if classes is None:
-        mask, classes = _mask_with_labels(y, predicted, missing_label)
+        mask, classes = mask_with_labels(y, predicted, missing_label, role="predicted")
     else:
-        mask, classes = _mask(y, classes, missing_label)
+        mask, classes = candidate_mask(y, classes, missing_label)
     check_consistent_length(mask, predicted)
-    columns = _columns_of(predicted, classes)
+    columns = columns_of(predicted, classes)
     if columns.min() < 0:
-        raise _not_a_class("y_pred", predicted, columns, classes)
+        raise not_a_class("y_pred", predicted, columns, classes)
     return float(mask[np.arange(len(mask)), columns].mean())
 
 
@@ -177,10 +188,10 @@ def approximated_accuracy(
     >>> round(approximated_accuracy([[1, 1, 0], [0, 1, 1]], y_proba), 4)
     0.375
     """
-    mask, classes = _mask(y, classes, missing_label)
+    mask, classes = candidate_mask(y, classes, missing_label)
     P = check_array(y_proba, dtype=np.float64, input_name="y_proba")
     check_consistent_length(mask, P)
-    _check_n_columns("y_proba", P, classes)
+    check_n_columns("y_proba", P, classes)
     if (P < 0).any():
         row = int(np.argmax((P < 0).any(axis=1)))
         raise ValueError(
@@ -265,22 +276,116 @@ def disambiguation_accuracy(
     )
     unnamed = classes is None and y is None
     if y is not None:
-        mask, classes = _mask(y, classes, missing_label)
+        mask, classes = candidate_mask(y, classes, missing_label)
         check_consistent_length(mask, beliefs)
-        _check_n_columns("label_distribution", beliefs, classes)
+        check_n_columns("label_distribution", beliefs, classes)
         beliefs = np.where(mask, beliefs, -np.inf)
     elif classes is not None:
         classes = np.asarray(classes)
-        _check_n_columns("label_distribution", beliefs, classes)
+        check_n_columns("label_distribution", beliefs, classes)
     else:
         classes = np.arange(beliefs.shape[1])
-    truth = _one_label_a_row(true_labels, "true_labels")
+    truth = one_label_a_row(true_labels, "true_labels")
     check_consistent_length(truth, beliefs)
-    columns = _columns_of(truth, classes)
+    columns = columns_of(truth, classes)
     outside = columns < 0
     if outside.all() or (unnamed and outside.any()):
-        raise _not_a_class("true_labels", truth, columns, classes)
+        raise not_a_class("true_labels", truth, columns, classes)
     return float((beliefs.argmax(axis=1) == columns).mean())
+
+
+def label_issues_average_precision(
+    y: Any,
+    true_labels: ArrayLike,
+    score: ArrayLike,
+    *,
+    classes: ArrayLike | None = None,
+    missing_label: Any = None,
+) -> float:
+    r"""How well a score finds the rows whose given label is wrong.
+
+    Rows are looked through from the lowest score up; what counts is the share of wrong
+    ones among those seen. Of a candidate set, wrong means that it lacks the true label.
+
+    Parameters
+    ----------
+    y : array-like of shape (n_samples, n_classes) or (n_samples,)
+        The given labels or candidate sets, in any form that
+        :func:`~sklabeldiff.targets.encode_candidates` accepts. An unlabelled row is
+        never wrong.
+    true_labels : array-like of shape (n_samples,)
+        The true labels.
+    score : array-like of shape (n_samples,)
+        Low for suspicious rows, such as the column "score" of ``label_issues``, in the
+        order of `y`. Its scale is immaterial.
+    classes : array-like of shape (n_classes,), default=None
+        All labels that can be given; for a matrix `y` the labels of its columns. By
+        default a matrix has the labels 0, 1, ... or, for a DataFrame, its column names,
+        and otherwise the labels in `y` and `true_labels` are all.
+    missing_label : int, float, str or None, default=None
+        A further value that marks an unlabelled row of `y`.
+
+    Returns
+    -------
+    score : float
+        Between 0 and 1, the higher the better. A score that knows nothing gets about
+        the share of wrong rows, one that puts all wrong rows first gets 1.
+
+    Raises
+    ------
+    ValueError
+        If no row is wrong, so that there is nothing to find, or every row, so that all
+        scores are equally good; if the arrays differ in rows, or `score` has an
+        infinite or NaN entry; if the true labels do not look like labels of these
+        classes: none is among `classes`, or one is not among the columns of a matrix.
+
+    See Also
+    --------
+    sklearn.metrics.average_precision_score : The measure, for any yes or no.
+    disambiguation_accuracy : Whether candidate sets were resolved rightly.
+
+    Notes
+    -----
+    With the precision :math:`P_k` and the recall :math:`R_k` of the rows whose score is
+    at most the :math:`k`-th smallest distinct value, and :math:`R_0 = 0`,
+
+    .. math:: \mathrm{AP} = \sum_k (R_k - R_{k-1}) \, P_k .
+
+    Rows with equal scores count as one step, so their order is immaterial. A true label
+    that is not among `classes` was not given to any row: it makes the row wrong.
+
+    Examples
+    --------
+    The second and the fourth label are wrong; they come first and third:
+
+    >>> from sklabeldiff.metrics import label_issues_average_precision
+    >>> given, truth = ["cat", "cat", "dog", "dog"], ["cat", "dog", "dog", "cat"]
+    >>> round(label_issues_average_precision(given, truth, [0.4, 0.1, 0.9, 0.6]), 4)
+    0.8333
+    """
+    truth = one_label_a_row(true_labels, "true_labels")
+    if classes is None:
+        mask, classes = mask_with_labels(y, truth, missing_label, role="a true label")
+    else:
+        mask, classes = candidate_mask(y, classes, missing_label)
+    scores = check_array(score, ensure_2d=False, dtype=np.float64, input_name="score")
+    if scores.ndim != 1:
+        raise ValueError(
+            f"score has shape {scores.shape}. Give one number per row of y."
+        )
+    check_consistent_length(mask, truth, scores)
+    columns = columns_of(truth, classes)
+    if columns.max() < 0:
+        raise not_a_class("true_labels", truth, columns, classes)
+    given = mask[np.arange(len(mask)), columns] & (columns >= 0)
+    wrong = ~given & ~mask.all(axis=1)
+    if wrong.all() or not wrong.any():
+        which = "every row" if wrong.all() else "no row"
+        raise ValueError(
+            f"{which} of y lacks its true label, so no score finds wrong rows better "
+            "or worse than another. Pass rows of both kinds."
+        )
+    return float(average_precision_score(wrong, -scores))
 
 
 def covering_rate_scorer(estimator: Any, X: Any, y: Any) -> float:
@@ -327,8 +432,8 @@ def covering_rate_scorer(estimator: Any, X: Any, y: Any) -> float:
     return covering_rate(
         y,
         estimator.predict(X),
-        classes=_column_labels(y, getattr(estimator, "classes_", None)),
-        missing_label=_missing_label_of(estimator),
+        classes=column_labels(y, getattr(estimator, "classes_", None)),
+        missing_label=parameter_of(estimator, "missing_label"),
     )
 
 
@@ -373,98 +478,11 @@ def approximated_accuracy_scorer(estimator: Any, X: Any, y: Any) -> float:
     """
     P = estimator.predict_proba(X)
     known = np.asarray(estimator.classes_)
-    missing_label = _missing_label_of(estimator)
-    classes = _column_labels(y, known)
+    missing_label = parameter_of(estimator, "missing_label")
+    classes = column_labels(y, known)
     if classes is None:
-        _, classes = _mask_with_labels(y, known, missing_label)
+        _, classes = mask_with_labels(y, known, missing_label, role="predicted")
         wide = np.zeros((len(P), len(classes)))
-        wide[:, _columns_of(known, classes)] = P
+        wide[:, columns_of(known, classes)] = P
         P = wide
     return approximated_accuracy(y, P, classes=classes, missing_label=missing_label)
-
-
-def _mask(
-    y: Any, classes: ArrayLike | None, missing_label: Any
-) -> tuple[NDArray[np.bool_], NDArray[Any]]:
-    """Candidate sets as a mask (n, C), and the labels of its columns (C,)."""
-    Y, classes = encode_candidates(y, classes, missing_label=missing_label)
-    return Y > 0, classes
-
-
-def _mask_with_labels(
-    y: Any, labels: NDArray[Any], missing_label: Any
-) -> tuple[NDArray[np.bool_], NDArray[Any]]:
-    """Like `_mask`, with a column for each of `labels` too. -> (n, C), (C,).
-
-    Encoded anew with them, since an unlabelled row may also have a label that no other
-    row of y has.
-    """
-    mask, classes = _mask(y, None, missing_label)
-    further = np.unique(labels[_columns_of(labels, classes) < 0]).tolist()
-    if not further:
-        return mask, classes
-    try:
-        return _mask(y, [*classes.tolist(), *further], missing_label)
-    except ValueError as error:  # a matrix, or labels of another kind
-        raise ValueError(
-            f"{further[0]!r} is predicted, but the classes of y are "
-            f"{reprlib.repr(classes.tolist())}. If the columns of y have other names, "
-            "give these in classes=, in the order of the columns."
-        ) from error
-
-
-def _one_label_a_row(values: ArrayLike, name: str) -> NDArray[Any]:
-    """Labels as an array (n,), whatever container they came in."""
-    Y, classes = encode_candidates(values)
-    several = (Y > 0).sum(axis=1) != 1
-    if several.any():
-        row = int(np.argmax(several))
-        raise ValueError(
-            f"row {row} of {name} is missing or has more than one label. Give one "
-            "label for every row; leave out the rows that have none."
-        )
-    return classes[Y.argmax(axis=1)]
-
-
-def _columns_of(labels: NDArray[Any], classes: NDArray[Any]) -> NDArray[np.intp]:
-    """Position of each label among the classes, -1 where it is none. (n,) -> (n,)."""
-    position = {label: j for j, label in enumerate(classes.tolist())}
-    return np.array([position.get(v, -1) for v in labels.tolist()], dtype=np.intp)
-
-
-def _not_a_class(
-    name: str, labels: NDArray[Any], columns: NDArray[np.intp], classes: NDArray[Any]
-) -> ValueError:
-    """Return the error for labels that are no class."""
-    row = int(np.argmax(columns < 0))
-    return ValueError(
-        f"{name} is {labels.tolist()[row]!r} in row {row}, which is not among the "
-        f"classes {reprlib.repr(classes.tolist())}. Give the labels of the columns, in "
-        "their order, in classes=, for example classes=estimator.classes_."
-    )
-
-
-def _check_n_columns(
-    name: str, values: NDArray[np.float64], classes: NDArray[Any]
-) -> None:
-    """Refuse an array that has not one column for each class."""
-    if values.shape[1] != len(classes):
-        raise ValueError(
-            f"{name} has {values.shape[1]} columns, but there are {len(classes)} "
-            f"classes: {reprlib.repr(classes.tolist())}. Give the labels of its "
-            "columns in classes=, for example classes=estimator.classes_."
-        )
-
-
-def _column_labels(y: Any, known: Any) -> Any:
-    """Return the labels an estimator knows where they must be those of y's columns."""
-    shape: tuple[int, ...] = getattr(y, "shape", ())
-    is_matrix = len(shape) == 2 and shape[1] > 1
-    return known if is_matrix and np.shape(known) == (shape[1],) else None
-
-
-def _missing_label_of(estimator: Any) -> Any:
-    """Find the `missing_label` of an estimator, or of a step of it, or None."""
-    params = estimator.get_params() if hasattr(estimator, "get_params") else {}
-    values = [v for k, v in params.items() if k.split("__")[-1] == "missing_label"]
-    return values[0] if values else None

@@ -15,7 +15,7 @@ from sklearn.naive_bayes import GaussianNB
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from sklabeldiff import metrics
+from sklabeldiff import _label_columns, metrics, model_selection
 from sklabeldiff.datasets import make_candidate_sets
 from sklabeldiff.metrics import (
     approximated_accuracy,
@@ -23,6 +23,7 @@ from sklabeldiff.metrics import (
     covering_rate,
     covering_rate_scorer,
     disambiguation_accuracy,
+    label_issues_average_precision,
 )
 from sklabeldiff.targets import encode_candidates
 
@@ -211,6 +212,112 @@ class TestDisambiguationAccuracy:
             disambiguation_accuracy(true_labels, PROBA, **arguments)
 
 
+class TestLabelIssuesAveragePrecision:
+    GIVEN, TRUTH = list("aabbb"), list("abbab")  # rows 1 and 3 are wrong
+
+    def test_hand_worked(self):
+        # wrong, right, wrong, ...: precision 1/1 and 2/3 where the recall grows by half
+        got = label_issues_average_precision(
+            self.GIVEN, self.TRUTH, [0.4, 0.1, 0.9, 0.6, 0.8]
+        )
+        assert got == pytest.approx((1 + 2 / 3) / 2, rel=1e-12)
+
+    def test_one_if_the_wrong_rows_have_the_lowest_scores(self):
+        score = [5, -1, 4, 0, 3]
+        assert label_issues_average_precision(self.GIVEN, self.TRUTH, score) == 1
+
+    def test_worst_order(self):
+        # the wrong rows come fourth and fifth
+        got = label_issues_average_precision(self.GIVEN, self.TRUTH, [1, 8, 2, 9, 3])
+        assert got == pytest.approx((1 / 4 + 2 / 5) / 2, rel=1e-12)
+
+    def test_score_without_knowledge_gets_the_share_of_wrong_rows(self):
+        got = label_issues_average_precision(self.GIVEN, self.TRUTH, [1] * 5)
+        assert got == pytest.approx(2 / 5, rel=1e-12)
+
+    def test_scale_of_the_score_does_not_matter(self):
+        score = np.array([0.4, 0.1, 0.9, 0.6, 0.8])
+        values = [
+            label_issues_average_precision(self.GIVEN, self.TRUTH, s)
+            for s in (score, 7 * score - 3, np.log(score), pd.Series(score))
+        ]
+        assert len(set(values)) == 1
+
+    @pytest.mark.parametrize(
+        "y",
+        [
+            MASK,
+            MASK * [[0.5, 0.1, 0.4]],
+            csr_array(MASK),
+            pd.DataFrame(MASK),
+            [[0, 1], [2], [1, 2], [0]],
+        ],
+        ids=lambda y: type(y).__name__,
+    )
+    def test_set_is_wrong_if_it_lacks_the_truth(self, y):
+        # rows 0 and 3
+        def average_precision(*score):
+            return label_issues_average_precision(y, [2, 2, 1, 1], score)
+
+        assert average_precision(0, 3, 2, 1) == 1
+        assert average_precision(0, 1, 3, 2) == pytest.approx(5 / 6, rel=1e-12)
+
+    def test_unlabelled_row_is_never_wrong(self):
+        y, truth = ["a", None, "a"], ["a", "c", "b"]
+        assert label_issues_average_precision(y, truth, [1, 0, 0]) == 0.5
+        y = ["a", "?", "a"]
+        got = label_issues_average_precision(y, truth, [1, 0, 0], missing_label="?")
+        assert got == 0.5
+        for classes in ("ab", "abc"):
+            got = label_issues_average_precision(
+                ["a", None, "a"], truth, [1, 0, 0], classes=list(classes)
+            )
+            assert got == 0.5
+
+    def test_truth_that_was_never_given_makes_a_row_wrong(self):
+        for classes in (None, ["a", "b"]):
+            got = label_issues_average_precision(
+                ["a", "b", "b"], ["a", "z", "b"], [2, 1, 3], classes=classes
+            )
+            assert got == 1
+
+    def test_classes_name_the_columns(self):
+        truth, score = list("ccbb"), [0, 1, 3, 2]
+        got = label_issues_average_precision(MASK, truth, score, classes=list("abc"))
+        assert got == pytest.approx(5 / 6, rel=1e-12)
+
+    @pytest.mark.parametrize(
+        ("y", "true_labels", "arguments", "message"),
+        [
+            (list("ab"), list("ab"), {}, "no row of y lacks its true label"),
+            (list("ab"), list("ba"), {}, "every row of y lacks its true label"),
+            ([None, "a"], list("ba"), {}, "no row of y lacks its true label"),
+            (MASK[:2], [0, 3], {}, "3 is a true label, but the classes of y are"),
+            (MASK[:2], list("ab"), {}, "'a' is a true label, .*classes="),
+            (list("ab"), [0, 1], {}, "0 is a true label"),
+            (list("ab"), list("zz"), {"classes": list("ab")}, "true_labels is 'z' in"),
+            (list("abb"), ["a", None, "b"], {}, "row 1 of true_labels is missing"),
+            (list("abc"), list("ab"), {}, "inconsistent numbers of samples"),
+        ],
+    )
+    def test_unfit_truth_is_named(self, y, true_labels, arguments, message):
+        with pytest.raises(ValueError, match=message):
+            label_issues_average_precision(y, true_labels, [0, 1], **arguments)
+
+    @pytest.mark.parametrize(
+        ("score", "message"),
+        [
+            ([0, np.nan], "score contains NaN"),
+            ([0, np.inf], "score contains infinity"),
+            ([0, 1, 2], "inconsistent numbers of samples"),
+            ([[0, 1], [2, 3]], r"score has shape \(2, 2\)"),
+        ],
+    )
+    def test_unfit_score_is_named(self, score, message):
+        with pytest.raises(ValueError, match=message):
+            label_issues_average_precision(list("ab"), list("aa"), score)
+
+
 class CentroidClassifier(ClassifierMixin, BaseEstimator):
     """Softmax of distances to class means, rows shared among their candidates."""
 
@@ -376,9 +483,17 @@ class TestScorers:
         assert np.isfinite(search.best_score_)
 
 
-def test_metrics_import_no_estimator():
-    """Only targets, of this package, stands below metrics."""
-    tree = ast.parse(inspect.getsource(metrics))
+@pytest.mark.parametrize(
+    ("module", "below"),
+    [
+        (_label_columns, {"targets"}),
+        (metrics, {"_label_columns"}),
+        (model_selection, {"_label_columns", "targets"}),
+    ],
+)
+def test_only_labels_stand_below(module, below):
+    """No estimator, and no torch."""
+    tree = ast.parse(inspect.getsource(module))
     modules = {
         name
         for node in ast.walk(tree)
@@ -391,5 +506,5 @@ def test_metrics_import_no_estimator():
         )
     }
     ours = {m for m in modules if m.startswith("sklabeldiff")}
-    assert ours == {"sklabeldiff.targets"}
+    assert ours == {f"sklabeldiff.{name}" for name in below}
     assert not any(m.startswith("torch") for m in modules)
