@@ -1,4 +1,4 @@
-"""The command line: ``python -m benchmarks accuracy|ablation|speed|show``."""
+"""The command line: ``python -m benchmarks SUITE``, ``show SUITE`` or ``speed``."""
 
 from __future__ import annotations
 
@@ -9,25 +9,27 @@ for _name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
     os.environ.setdefault(_name, "1")
 
 import argparse  # noqa: E402
+import shlex  # noqa: E402
 import sys  # noqa: E402
 from pathlib import Path  # noqa: E402
+
+from benchmarks import report, runner, speed  # noqa: E402
+from benchmarks.suites import SUITES  # noqa: E402
 
 
 def parser() -> argparse.ArgumentParser:
     top = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
     commands = top.add_subparsers(dest="command", required=True)
-    for name, text in (
-        ("accuracy", "every method on every cell (31 cells)"),
-        ("ablation", "DDMP with parts changed or taken out (5 cells)"),
-        ("show", "the table of finished tasks, without running any"),
-    ):
+    texts = {name: suite.help for name, suite in SUITES.items()}
+    texts["show"] = "the table of finished tasks, without running any"
+    for name, text in texts.items():
         sub = commands.add_parser(name, help=text)
         if name == "show":
-            sub.add_argument("what", choices=("accuracy", "ablation"))
+            sub.add_argument("what", choices=tuple(SUITES))
         sub.add_argument("--methods", nargs="+", metavar="NAME", help="exact names")
         sub.add_argument("--cells", nargs="+", metavar="NAME", help="starts of names")
         sub.add_argument("--seeds", nargs="+", type=int, metavar="SEED")
-        sub.add_argument("--folds", type=int, default=5, metavar="N", help="of 5")
+        sub.add_argument("--folds", type=int, metavar="N", help="the first N of each")
         sub.add_argument("--save", type=Path, metavar="FILE", help="markdown file")
         if name != "show":
             sub.add_argument("--jobs", type=int, default=os.cpu_count(), metavar="N")
@@ -41,13 +43,11 @@ def parser() -> argparse.ArgumentParser:
 def main(argv: list[str] | None = None) -> int:
     """Run one command; returns the exit status."""
     args = parser().parse_args(argv)
-    command = "python -m benchmarks " + " ".join(sys.argv[1:] if argv is None else argv)
+    command = shlex.join(
+        ["python", "-m", "benchmarks", *(sys.argv[1:] if argv is None else argv)]
+    )
     if args.command == "speed":
-        from benchmarks import speed
-
         return speed.main(args.repeats, args.save, command)
-
-    from benchmarks import report, runner
 
     what = args.what if args.command == "show" else args.command
     try:
@@ -59,7 +59,7 @@ def main(argv: list[str] | None = None) -> int:
     failures: list[str] = []
     if args.command != "show":
         failures = runner.run(tasks, args.jobs, args.time_limit)
-    text = report.make(what, tasks, runner.finished(tasks), command)
+    text = report.make(SUITES[what], tasks, runner.finished(tasks), command)
     print(text)
     if args.save is not None:
         args.save.parent.mkdir(parents=True, exist_ok=True)

@@ -7,18 +7,16 @@ method scales by itself.
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass
 from functools import cache
-from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 from sklearn.model_selection import KFold
 
+from benchmarks.frame import Split, cell_name, data_home
 from sklabeldiff.datasets import load_pll, make_candidate_sets
 
-ROOT = Path(__file__).resolve().parents[1]
 N_FOLDS = 5
 MAX_ROWS = {"pendigits": 3000}
 CANDIDATE_SEED = 0
@@ -44,7 +42,7 @@ class Cell:
     def name(self) -> str:
         if self.kind is None:
             return self.dataset
-        return f"{self.dataset} {self.kind} {self.rate:g}".replace(" 0.", " .")
+        return cell_name(self.dataset, self.kind, self.rate)
 
 
 @dataclass(frozen=True)
@@ -69,12 +67,6 @@ ABLATION_CELLS = (
 )
 
 
-def data_home() -> Path:
-    """Folder of the data sets: SKLABELDIFF_DATA, or shared/data beside the checkout."""
-    setting = os.environ.get("SKLABELDIFF_DATA")
-    return Path(setting).expanduser() if setting else ROOT.parent / "shared" / "data"
-
-
 @cache
 def load_cell(cell: Cell) -> CellData:
     """Read the set, cut it if it is large, and make its candidates."""
@@ -97,24 +89,17 @@ def load_cell(cell: Cell) -> CellData:
     return CellData(X, Y, y)
 
 
+def split(cell: Cell, seed: int, k: int) -> Split:
+    """Cut fold ``k`` off."""
+    data = load_cell(cell)
+    train, test = fold(len(data.X), seed, k)
+    return Split(
+        *(data.X[train], data.Y[train], data.y[train]),
+        *(data.X[test], data.y[test], data.Y[test]),
+    )
+
+
 def fold(n_rows: int, seed: int, k: int) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
     """Training and test rows of fold ``k``."""
     splits = KFold(N_FOLDS, shuffle=True, random_state=seed).split(np.empty(n_rows))
     return list(splits)[k]
-
-
-def matching_cells(cells: tuple[Cell, ...], words: list[str] | None) -> list[Cell]:
-    """Cells whose name starts with one of ``words``; all without words.
-
-    Raises
-    ------
-    ValueError
-        If a word fits no cell.
-    """
-    if not words:
-        return list(cells)
-    for word in words:
-        if not any(cell.name.startswith(word) for cell in cells):
-            names = ", ".join(cell.name for cell in cells)
-            raise ValueError(f"No cell starts with {word!r}. There are: {names}.")
-    return [c for c in cells if any(c.name.startswith(word) for word in words)]

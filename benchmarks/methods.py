@@ -8,7 +8,6 @@ or in the choice of the best baseline.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from typing import Any
 
 from sklearn.ensemble import HistGradientBoostingClassifier, RandomForestClassifier
@@ -25,6 +24,7 @@ from benchmarks.controls import (
     ScaledBudget,
     WithoutDiffusion,
 )
+from benchmarks.frame import Method
 from sklabeldiff import DDMPClassifier
 from sklabeldiff.baselines import (
     CandidateWeightedClassifier,
@@ -33,44 +33,6 @@ from sklabeldiff.baselines import (
     PLKNNClassifier,
     PRODENClassifier,
 )
-
-OURS = "DDMP"
-
-# Source files that decide a method's results: when one changes they are stale.
-DATA_SOURCES = ("benchmarks/cells.py", "sklabeldiff/datasets/_candidates.py")
-DDMP_SOURCES = ("sklabeldiff/*.py", "sklabeldiff/core/*.py")
-CONTROL_SOURCES = (*DDMP_SOURCES, "benchmarks/controls.py")
-IRRELEVANT = ("sklabeldiff/metrics.py",)
-
-
-def baseline_sources(own: str, *core: str) -> tuple[str, ...]:
-    """File of a baseline, what all baselines share, and what it takes from core."""
-    used = ("graph", "scaling", *core)
-    files = [f"sklabeldiff/baselines/{name}.py" for name in (own, "_shared")]
-    return (*files, *(f"sklabeldiff/core/{name}.py" for name in used))
-
-
-@dataclass(frozen=True)
-class Method:
-    """One row to run.
-
-    Parameters
-    ----------
-    name : str
-    make : callable
-        ``make(random_state)`` -> unfitted estimator.
-    kind : {"ours", "baseline", "ceiling", "ablation"}
-    cost : float
-        Rough seconds of a fit on 1000 rows of 10 classes; only orders the work.
-    sources : tuple of str
-        Patterns of the files that decide the result.
-    """
-
-    name: str
-    make: Callable[[int], Any]
-    kind: str
-    cost: float = 1.0
-    sources: tuple[str, ...] = DDMP_SOURCES
 
 
 def sklearn_classifiers(random_state: int) -> dict[str, tuple[Any, float]]:
@@ -109,7 +71,9 @@ def _wrapped(name: str, labels: str) -> Callable[[int], Any]:
     return make
 
 
-def _supervised(name: str) -> Callable[[int], Any]:
+def supervised(name: str) -> Callable[[int], Any]:
+    """Scale the columns and fit a plain classifier."""
+
     def make(random_state: int) -> Any:
         classifier, _ = sklearn_classifiers(random_state)[name]
         return make_pipeline(StandardScaler(), classifier)
@@ -117,12 +81,13 @@ def _supervised(name: str) -> Callable[[int], Any]:
     return make
 
 
-def _seeded(kind: Callable[..., Any], **params: Any) -> Callable[[int], Any]:
+def seeded(kind: Callable[..., Any], **params: Any) -> Callable[[int], Any]:
+    """Make an estimator from its class, parameters and a seed."""
     return lambda random_state: kind(random_state=random_state, **params)
 
 
 def _ours() -> Method:
-    return Method(OURS, _seeded(DDMPClassifier), "ours", 6.0)
+    return Method("DDMP", seeded(DDMPClassifier), "ours", 6.0)
 
 
 def accuracy_methods() -> list[Method]:
@@ -131,34 +96,30 @@ def accuracy_methods() -> list[Method]:
 
 
 def _partial_label_baselines() -> Iterator[Method]:
-    neighbours = baseline_sources("_neighbors", "transitions")
-    networks = baseline_sources("_networks", "training", "denoisers")
-    kernels = baseline_sources("_kernel", "kernels", "transitions")
-    yield Method("PL-kNN", lambda seed: PLKNNClassifier(), "baseline", 0.1, neighbours)
+    yield Method("PL-kNN", lambda seed: PLKNNClassifier(), "baseline", 0.1)
     for name, kind in (("PRODEN", PRODENClassifier), ("CC", CCClassifier)):
-        yield Method(name, _seeded(kind), "baseline", 5.0, networks)
+        yield Method(name, seeded(kind), "baseline", 5.0)
     for width, gamma in KERNEL_WIDTHS.items():
         for rows, standardize in (("", "standard"), (", equal norm", "rows")):
-            make = _seeded(
+            make = seeded(
                 KernelPropagationClassifier, gamma=gamma, standardize=standardize
             )
             name = f"kernel yardstick, {width}{rows}"
-            yield Method(name, make, "baseline", 0.5, kernels)
+            yield Method(name, make, "baseline", 0.5)
 
 
 def _sklearn_baselines() -> Iterator[Method]:
-    sources = baseline_sources("_wrapped")
     for name, (_, cost) in sklearn_classifiers(0).items():
         for labels, factor in (("weighted", 2), ("propagated", 1)):
             if labels == "weighted" and name in WITHOUT_WEIGHTS:
                 continue
             make = _wrapped(name, labels)
-            yield Method(f"{name}, {labels}", make, "baseline", cost * factor, sources)
+            yield Method(f"{name}, {labels}", make, "baseline", cost * factor)
 
 
 def _ceilings() -> Iterator[Method]:
     for name in CEILINGS:
-        yield Method(f"truth: {name}", _supervised(name), "ceiling", 0.5, ())
+        yield Method(f"truth: {name}", supervised(name), "ceiling", 0.5)
 
 
 def ablation_methods() -> list[Method]:
@@ -185,7 +146,7 @@ def _variants() -> Iterator[Method]:
     for names in groups:
         params, cost = variants[names[0]]
         name = " = ".join(names)
-        yield Method(name, _seeded(DDMPClassifier, **params), "ablation", cost)
+        yield Method(name, seeded(DDMPClassifier, **params), "ablation", cost)
 
 
 def _controls() -> Iterator[Method]:
@@ -198,4 +159,4 @@ def _controls() -> Iterator[Method]:
         "control: cross-entropy, no diffusion": (WithoutDiffusion, 6),
     }
     for name, (make, cost) in controls.items():
-        yield Method(name, make, "ablation", cost, CONTROL_SOURCES)
+        yield Method(name, make, "ablation", cost)

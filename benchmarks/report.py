@@ -6,24 +6,32 @@ import platform
 import subprocess
 from collections.abc import Iterable
 from datetime import UTC, datetime
+from importlib import metadata
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import sklearn
 import torch
 
-from benchmarks.cells import ROOT
+from benchmarks.frame import ROOT, Suite
 from benchmarks.scores import Difference, Scores
 
 if TYPE_CHECKING:
     from benchmarks.runner import Task
 
-OURS = "DDMP"
 THRESHOLDS = {"lost": 0.74, "msrcv2": 0.54, "birdsong": 0.74}
 NEAR = 0.01  # within this, or one paired standard error, of the best of the row
 FAR = 0.02  # no cell may be worse than this
 SHARE_NEAR = 26 / 31
 COLUMNS = 7  # methods side by side
+# Columns of the table by method, each with its heading, where a suite measures it.
+HEADINGS = {
+    "covering": "covering rate",
+    "transductive": "accuracy on training rows",
+    "fit_seconds": "fit seconds",
+    "predict_seconds": "predict seconds",
+}
+DECIMALS = {"fit_seconds": 2, "predict_seconds": 3}
 
 
 class RowGap(NamedTuple):
@@ -45,7 +53,7 @@ class RowGap(NamedTuple):
 
 
 def make(
-    what: str, tasks: list[Task], results: list[dict[str, Any]], command: str
+    suite: Suite, tasks: list[Task], results: list[dict[str, Any]], command: str
 ) -> str:
     """Write the whole document."""
     cells = list(dict.fromkeys(task.cell.name for task in tasks))
@@ -53,27 +61,35 @@ def make(
     scores = Scores.of(results, cells, methods)
     seeds = sorted({task.seed for task in tasks})
     lines = [
-        "# Accuracy" if what == "accuracy" else "# Ablation and controls",
+        f"# {suite.title}",
         "",
-        *provenance(command, ", ".join(map(str, seeds))),
+        *provenance(command, ", ".join(map(str, seeds)), suite.packages),
     ]
     if len(results) < len(tasks):
         lines += ["", f"**Incomplete: {len(results)} of {len(tasks)} fits are done.**"]
     if results:
-        body = accuracy_body if what == "accuracy" else ablation_body
-        lines += ["", *body(scores), *warning_lines(results)]
+        lines += ["", *suite.body(scores), *warning_lines(results)]
     return "\n".join(lines)
 
 
-def provenance(command: str, seeds: str) -> list[str]:
+def provenance(command: str, seeds: str, packages: tuple[str, ...] = ()) -> list[str]:
     """Command, versions, seeds and date."""
+    further = "".join(f"{name} {installed(name)}, " for name in packages)
     return [
         f"    {command}",
         "",
         f"{datetime.now(UTC):%Y-%m-%d}; seeds {seeds}; sklabeldiff {commit()}, "
         f"scikit-learn {sklearn.__version__}, torch {torch.__version__}, "
-        f"numpy {np.__version__}, Python {platform.python_version()}.",
+        f"numpy {np.__version__}, {further}Python {platform.python_version()}.",
     ]
+
+
+def installed(package: str) -> str:
+    """Version of a package that may not be there."""
+    try:
+        return metadata.version(package)
+    except metadata.PackageNotFoundError:
+        return "not installed"
 
 
 def commit() -> str:
@@ -100,18 +116,19 @@ def accuracy_body(scores: Scores) -> list[str]:
         "the rank in its row. X is passed raw, every method scales by itself. Ceilings "
         '("truth") learn from the true labels and take no part in ranks.',
         "",
-        *accuracy_tables(scores),
+        *score_tables(scores),
         "## By method",
         "",
         *method_table(scores),
         "",
     ]
-    if OURS in scores.ranked():
-        lines += ["## Against the goals", "", *acceptance(scores)]
+    for ours in scores.ours:
+        if ours in scores.ranked():
+            lines += ["## Against the goals", "", *acceptance(scores, ours)]
     return lines
 
 
-def accuracy_tables(scores: Scores) -> list[str]:
+def score_tables(scores: Scores) -> list[str]:
     """Rows cells, columns methods, some columns at a time."""
     ranks = scores.ranks()
     lines: list[str] = []
@@ -130,77 +147,57 @@ def accuracy_tables(scores: Scores) -> list[str]:
 
 
 def method_table(scores: Scores) -> list[str]:
-    """Mean rank, accuracy and times, best rank first."""
-    ranks = scores.ranks()
-    mean_rank = {m: float(ranks[m].mean()) if m in ranks else np.inf for m in ranks}
+    """Mean rank, score and what else was measured, best rank first."""
+    mean_rank = {m: float(ranks.mean()) for m, ranks in scores.ranks().items()}
     order = sorted(scores.methods, key=lambda m: mean_rank.get(m, np.inf))
+    columns = [name for name in HEADINGS if not np.isnan(scores.average(name))]
     rows = [
         [
             m,
             f"{mean_rank[m]:.2f}" if m in mean_rank else why_unranked(scores, m),
             short(scores.total(m)),
-            short(scores.average(m, "covering")),
-            short(scores.average(m, "transductive")),
-            f"{scores.average(m, 'fit_seconds'):.2f}",
-            f"{scores.average(m, 'predict_seconds'):.3f}",
+            *(figure(name, scores.average(name, method=m)) for name in columns),
         ]
         for m in order
     ]
-    head = ["method", "mean rank", "mean accuracy", "covering rate"]
-    head += ["accuracy on training rows", "fit seconds", "predict seconds"]
-    return markdown(head, rows)
+    head = ["method", "mean rank", "mean over cells"]
+    return markdown([*head, *(HEADINGS[name] for name in columns)], rows)
+
+
+def figure(name: str, value: float) -> str:
+    """Format seconds with their decimals, shares as `short` does."""
+    return f"{value:.{DECIMALS[name]}f}" if name in DECIMALS else short(value)
 
 
 def why_unranked(scores: Scores, method: str) -> str:
     return "ceiling" if scores.kinds[method] == "ceiling" else "incomplete"
 
 
-def row_gaps(scores: Scores) -> list[RowGap]:
+def row_gaps(scores: Scores, ours: str) -> list[RowGap]:
     """For every cell the best baseline of its row, and our paired difference to it."""
-    baselines = [m for m in scores.ranked() if m != OURS]
+    baselines = [m for m in scores.ranked() if m != ours]
     gaps = []
     for cell in scores.cells:
         best = max(baselines, key=lambda m: scores.mean(cell, m))
-        gaps.append(RowGap(cell, best, scores.paired(OURS, best, [cell])))
+        gaps.append(RowGap(cell, best, scores.paired(ours, best, [cell])))
     return gaps
 
 
-def acceptance(scores: Scores) -> list[str]:
+def acceptance(scores: Scores, ours: str) -> list[str]:
     """Every goal with what was reached; misses are named."""
-    ranks = {m: float(r.mean()) for m, r in scores.ranks().items()}
-    baselines = [m for m in ranks if m != OURS]
     lines = [
         goal(
             f"{cell} at least {short(least)}",
-            scores.mean(cell, OURS) >= least,
-            f"{scores.mean(cell, OURS):.4f}",
+            scores.mean(cell, ours) >= least,
+            f"{scores.mean(cell, ours):.4f}",
         )
         for cell, least in THRESHOLDS.items()
         if cell in scores.cells
     ]
-    if not baselines:
+    if scores.ranked() == [ours]:
         return lines
-    by_rank = min(baselines, key=lambda m: ranks[m])
-    by_accuracy = max(baselines, key=scores.total)
-    lines.append(
-        goal(
-            "first in mean rank",
-            ranks[OURS] < ranks[by_rank],
-            f"{ranks[OURS]:.2f}; next baseline {by_rank}, {ranks[by_rank]:.2f}",
-        )
-    )
-    for text, other in (("mean rank", by_rank), ("mean accuracy", by_accuracy)):
-        folds = scores.paired(OURS, other, scores.cells)
-        cells = scores.paired_cells(OURS, other)
-        lines.append(
-            goal(
-                f"above the best single baseline by {text}",
-                folds.mean > 0,
-                f"{other}: {plus_minus(folds)} over {folds.n} folds, "
-                f"{plus_minus(cells)} over {cells.n} cells",
-            )
-        )
-    gaps = row_gaps(scores)
+    lines += against_best(scores, ours)
+    gaps = row_gaps(scores, ours)
     near = [row for row in gaps if row.near]
     far = [row for row in gaps if row.far]
     needed = int(np.ceil(SHARE_NEAR * len(gaps) - 1e-9))
@@ -217,20 +214,49 @@ def acceptance(scores: Scores) -> list[str]:
             f"{len(far)}; misses: {names(far)}",
         ),
         "",
-        "Differences are DDMP minus baseline, ± one standard error of paired folds. "
+        f"Differences are {ours} minus baseline, ± one standard error of paired folds. "
         "Folds share training rows, and those of different seeds test rows: the errors "
         "are rather too small.",
         "",
-        *gap_table(scores, gaps),
+        *gap_table(scores, ours, gaps),
     ]
     return lines
 
 
-def gap_table(scores: Scores, gaps: list[RowGap]) -> list[str]:
+def against_best(scores: Scores, ours: str) -> list[str]:
+    """Goals: first in mean rank, and above the best single other method."""
+    ranks = {m: float(r.mean()) for m, r in scores.ranks().items()}
+    baselines = [m for m in ranks if m != ours]
+    if not baselines:
+        return []
+    by_rank = min(baselines, key=lambda m: ranks[m])
+    by_mean = max(baselines, key=scores.total)
+    lines = [
+        goal(
+            "first in mean rank",
+            ranks[ours] < ranks[by_rank],
+            f"{ranks[ours]:.2f}; next baseline {by_rank}, {ranks[by_rank]:.2f}",
+        )
+    ]
+    for text, other in (("mean rank", by_rank), ("mean accuracy", by_mean)):
+        folds = scores.paired(ours, other, scores.cells)
+        cells = scores.paired_cells(ours, other)
+        lines.append(
+            goal(
+                f"above the best single baseline by {text}",
+                folds.mean > 0,
+                f"{other}: {plus_minus(folds)} over {folds.n} folds, "
+                f"{plus_minus(cells)} over {cells.n} cells",
+            )
+        )
+    return lines
+
+
+def gap_table(scores: Scores, ours: str, gaps: list[RowGap]) -> list[str]:
     rows = [
         [
             row.cell,
-            short(scores.mean(row.cell, OURS)),
+            short(scores.mean(row.cell, ours)),
             row.best,
             short(scores.mean(row.cell, row.best)),
             f"{row.gap.mean:+.4f}",
@@ -239,7 +265,7 @@ def gap_table(scores: Scores, gaps: list[RowGap]) -> list[str]:
         ]
         for row in gaps
     ]
-    head = ["cell", OURS, "best baseline", "accuracy", "difference", "error", "near"]
+    head = ["cell", ours, "best baseline", "accuracy", "difference", "error", "near"]
     return markdown(head, rows)
 
 
@@ -256,25 +282,29 @@ def names(rows: Iterable[RowGap]) -> str:
 
 def ablation_body(scores: Scores) -> list[str]:
     """Rows methods, columns cells: accuracy and the difference to the default."""
+    ours = next(iter(scores.ours), None)
     rows = []
     for m in scores.methods:
         row = [m]
         for cell in scores.cells:
             text = f"{short(scores.mean(cell, m))} ± {short(scores.spread(cell, m))}"
-            if m != OURS and OURS in scores.methods:
-                text += f" ({scores.paired(OURS, m, [cell]).mean:+.3f})"
+            if ours not in (None, m):
+                text += f" ({scores.paired(ours, m, [cell]).mean:+.3f})"
             row.append(text)
-        paired = scores.paired(OURS, m, scores.cells)
-        row.append("" if m == OURS else plus_minus(paired))
-        row.append(f"{scores.average(m, 'fit_seconds'):.2f}")
+        if ours is not None:
+            paired = scores.paired(ours, m, scores.cells)
+            row.append("" if m == ours else plus_minus(paired))
+        row.append(f"{scores.average('fit_seconds', method=m):.2f}")
         rows.append(row)
-    head = ["method", *scores.cells, "DDMP minus this, all folds", "fit seconds"]
+    head = ["method", *scores.cells]
+    if ours is not None:
+        head.append(f"{ours} minus this, all folds")
     return [
-        "Test accuracy, mean ± standard deviation over folds; in brackets the default "
-        "minus this row on the same folds: above zero, the change does harm. "
-        "The last but one column adds one standard error of paired folds.",
+        "Test accuracy, mean ± standard deviation over folds and seeds; in brackets "
+        "the default minus this row on the same folds: above zero, the change does "
+        "harm. The last but one column adds one standard error of paired folds.",
         "",
-        *markdown(head, rows),
+        *markdown([*head, "fit seconds"], rows),
     ]
 
 

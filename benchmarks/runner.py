@@ -1,13 +1,12 @@
 """Runs tasks, one process a core, and keeps every finished one as a small JSON file.
 
-A task is one method on one fold of one cell. Its file is named after it and after a
-hash of the source that decides its result, so that a run goes on where the last one
-stopped, and runs again only what a change of the code has touched.
+A task is one method on one fold of one cell of a suite. Its file is named after it and
+after a hash of the source that decides its result, so that a run goes on where the last
+one stopped, and runs again only what a change of the code has touched.
 """
 
 from __future__ import annotations
 
-import ast
 import hashlib
 import json
 import multiprocessing
@@ -30,27 +29,12 @@ import torch
 from sklearn.exceptions import ConvergenceWarning
 from tqdm.auto import tqdm
 
-from benchmarks.cells import (
-    ABLATION_CELLS,
-    CELLS,
-    N_FOLDS,
-    ROOT,
-    Cell,
-    fold,
-    load_cell,
-    matching_cells,
-)
-from benchmarks.methods import (
-    DATA_SOURCES,
-    IRRELEVANT,
-    Method,
-    ablation_methods,
-    accuracy_methods,
-)
+from benchmarks.frame import Cell, Method
+from benchmarks.sources import code_of, modules_behind, reached
+from benchmarks.suites import SUITES
 
 RESULTS = Path(__file__).parent / "results"
 
-METHODS = {"accuracy": accuracy_methods, "ablation": ablation_methods}
 Result = dict[str, Any]
 
 
@@ -58,7 +42,7 @@ Result = dict[str, Any]
 class Task:
     """One method on one fold."""
 
-    what: str  # "accuracy" or "ablation": where the method is defined
+    what: str  # name of the suite
     cell: Cell
     seed: int
     fold: int
@@ -69,13 +53,14 @@ class Task:
         """File of the result, whether or not it is there."""
         name = f"{_slug(self.cell.name)}-s{self.seed}-f{self.fold}"
         version = method_hash(self.what, self.method)
-        return RESULTS / _slug(self.method) / f"{name}-{version}.json"
+        folder = RESULTS / SUITES[self.what].folder / _slug(self.method)
+        return folder / f"{name}-{version}.json"
 
     @property
     def cost(self) -> float:
         """Rough duration, to run the longest first."""
-        n, n_classes = load_cell(self.cell).Y.shape
-        return _methods(self.what)[self.method].cost * n * n_classes
+        y = SUITES[self.what].split(self.cell, self.seed, self.fold).y
+        return _methods(self.what)[self.method].cost * len(y) * (y.max() + 1)
 
 
 def make_tasks(
@@ -83,7 +68,7 @@ def make_tasks(
     methods: list[str] | None = None,
     cells: list[str] | None = None,
     seeds: list[int] | None = None,
-    folds: int = N_FOLDS,
+    folds: int | None = None,
 ) -> list[Task]:
     """All tasks of a table, or those asked for; of the folds the first ``folds``.
 
@@ -92,19 +77,17 @@ def make_tasks(
     ValueError
         If a method, cell or seed does not exist.
     """
-    known = _methods(what)
+    suite, known = SUITES[what], _methods(what)
     for name in methods or ():
         if name not in known:
             raise ValueError(f"No method {name!r}. There are: {', '.join(known)}.")
     tasks = [
         Task(what, cell, seed, k, name)
-        for cell in matching_cells(
-            CELLS if what == "accuracy" else ABLATION_CELLS, cells
-        )
+        for cell in suite.matching_cells(cells)
         for name in methods or known
         for seed in cell.seeds
         if seeds is None or seed in seeds
-        for k in range(min(folds, N_FOLDS))
+        for k in range(min(folds or suite.n_folds, suite.n_folds))
     ]
     if not tasks:
         raise ValueError(f"No cell has one of the seeds {seeds}.")
@@ -183,39 +166,22 @@ def attempt(task: Task) -> str:
 
 
 def measure(task: Task) -> Result:
-    """Fit on the training part of the fold and score the rest."""
-    method = _methods(task.what)[task.method]
-    data = load_cell(task.cell)
-    train, test = fold(len(data.X), task.seed, task.fold)
+    """Take the figures of the suite, and note whose they are and what warned."""
+    suite, method = SUITES[task.what], _methods(task.what)[task.method]
+    split = suite.split(task.cell, task.seed, task.fold)
     estimator = method.make(task.seed)
-    target = data.y if method.kind == "ceiling" else data.Y
-
-    start = time.perf_counter()
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         if method.kind in ("baseline", "ceiling"):
             warnings.simplefilter("ignore", ConvergenceWarning)
-        estimator.fit(data.X[train], target[train])
-    fitted = time.perf_counter()
-    predicted = np.asarray(estimator.predict(data.X[test]))
-    done = time.perf_counter()
-
-    # Candidate-weighted rows believe in all candidates alike: nothing to score.
-    untouched = getattr(estimator, "labels", None) == "weighted"
-    beliefs = None if untouched else getattr(estimator, "label_distribution_", None)
+        figures = suite.measure(estimator, split, method.kind == "ceiling")
     return {
         "method": task.method,
         "kind": method.kind,
         "cell": task.cell.name,
         "seed": task.seed,
         "fold": task.fold,
-        "accuracy": float((predicted == data.y[test]).mean()),
-        "covering": float(data.Y[test, predicted].mean()),
-        "transductive": None
-        if beliefs is None
-        else float((np.asarray(beliefs).argmax(1) == data.y[train]).mean()),
-        "fit_seconds": fitted - start,
-        "predict_seconds": done - fitted,
+        **figures,
         "warnings": sorted({f"{w.category.__name__}: {w.message}" for w in caught}),
     }
 
@@ -230,40 +196,21 @@ def write(path: Path, result: Result) -> None:
 
 @cache
 def _methods(what: str) -> dict[str, Method]:
-    return {method.name: method for method in METHODS[what]()}
+    return {method.name: method for method in SUITES[what].methods()}
 
 
 @cache
 def method_hash(what: str, name: str) -> str:
     """Hash of a method's parameters and of the code that decides its results."""
-    method = _methods(what)[name]
-    digest = hashlib.sha256(repr(method.make(0)).encode())
-    patterns = {*DATA_SOURCES, *method.sources}
-    files = {path for pattern in patterns for path in ROOT.glob(pattern)}
-    files -= {ROOT / name for name in IRRELEVANT}
-    for path in sorted(files):
-        digest.update(str(path.relative_to(ROOT)).encode())
-        digest.update(_code_of(path).encode())
+    suite, estimator = SUITES[what], _methods(what)[name].make(0)
+    digest = hashlib.sha256(repr(estimator).encode())
+    modules = modules_behind(estimator)
+    for function in (suite.split, suite.measure):
+        modules |= reached(function.__module__)
+    for module in sorted(modules):
+        digest.update(module.encode())
+        digest.update(code_of(module).encode())
     return digest.hexdigest()[:12]
-
-
-@cache
-def _code_of(path: Path) -> str:
-    """Syntax of a file without comments and docstrings, which change nothing."""
-    tree = ast.parse(path.read_text())
-    for node in ast.walk(tree):
-        body = getattr(node, "body", None)
-        if isinstance(body, list) and body and _is_text(body[0]):
-            body.pop(0)
-    return ast.dump(tree)
-
-
-def _is_text(node: Any) -> bool:
-    return (
-        isinstance(node, ast.Expr)
-        and isinstance(node.value, ast.Constant)
-        and isinstance(node.value.value, str)
-    )
 
 
 def _slug(name: str) -> str:

@@ -16,6 +16,8 @@ from numpy.typing import NDArray
 from scipy.stats import rankdata
 
 Fold = tuple[int, int]  # seed, number
+FURTHER = ("covering", "transductive", "rows", "wrong", "fit_seconds")
+FURTHER += ("predict_seconds",)
 
 
 class Difference(NamedTuple):
@@ -28,13 +30,17 @@ class Difference(NamedTuple):
 
 @dataclass
 class Scores:
-    """Accuracies by cell, method and fold, in the order of `cells` and `methods`."""
+    """Scores by cell, method and fold, in the order of `cells` and `methods`.
+
+    A score is an accuracy, or what else the suite measures; more is better. ``other``
+    holds all further figures.
+    """
 
     cells: list[str]
     methods: list[str]
     kinds: dict[str, str]
-    accuracy: dict[tuple[str, str], dict[Fold, float]]
-    other: dict[str, dict[str, list[float]]] = field(default_factory=dict)
+    score: dict[tuple[str, str], dict[Fold, float]]
+    other: dict[tuple[str, str], dict[str, list[float]]] = field(default_factory=dict)
 
     @classmethod
     def of(
@@ -47,20 +53,25 @@ class Scores:
         scores = cls([], [], {}, {})
         for r in results:
             scores.kinds[r["method"]] = r["kind"]
-            folds = scores.accuracy.setdefault((r["cell"], r["method"]), {})
-            folds[r["seed"], r["fold"]] = r["accuracy"]
-            kept = scores.other.setdefault(r["method"], {})
-            for name in ("covering", "transductive", "fit_seconds", "predict_seconds"):
+            key = r["cell"], r["method"]
+            scores.score.setdefault(key, {})[r["seed"], r["fold"]] = r["score"]
+            kept = scores.other.setdefault(key, {})
+            for name in FURTHER:
                 if r.get(name) is not None:
                     kept.setdefault(name, []).append(r[name])
-        found_cells = {cell for cell, _ in scores.accuracy}
+        found_cells = {cell for cell, _ in scores.score}
         scores.cells = [cell for cell in cells if cell in found_cells]
         scores.methods = [method for method in methods if method in scores.kinds]
         return scores
 
+    @property
+    def ours(self) -> list[str]:
+        """The package's own methods."""
+        return [method for method in self.methods if self.kinds[method] == "ours"]
+
     def values(self, cell: str, method: str) -> NDArray[np.float64]:
-        """Accuracies of the folds that are done."""
-        return np.array(list(self.accuracy.get((cell, method), {}).values()))
+        """Scores of the folds that are done."""
+        return np.array(list(self.score.get((cell, method), {}).values()))
 
     def mean(self, cell: str, method: str) -> float:
         values = self.values(cell, method)
@@ -72,12 +83,19 @@ class Scores:
         return float(values.std(ddof=1)) if len(values) > 1 else np.nan
 
     def total(self, method: str) -> float:
-        """Mean over cells of the mean accuracy."""
+        """Mean over cells of the mean score."""
         return float(np.mean([self.mean(cell, method) for cell in self.cells]))
 
-    def average(self, method: str, name: str) -> float:
-        """Mean of another figure over all folds of all cells."""
-        values = self.other.get(method, {}).get(name)
+    def average(
+        self, name: str, *, method: str | None = None, cell: str | None = None
+    ) -> float:
+        """Mean of a further figure, over all folds of a method or of a cell."""
+        values = [
+            value
+            for (c, m), figures in self.other.items()
+            if method in (None, m) and cell in (None, c)
+            for value in figures.get(name, ())
+        ]
         return float(np.mean(values)) if values else np.nan
 
     def complete(self, method: str) -> bool:
@@ -103,8 +121,8 @@ class Scores:
 
     def differences(self, cell: str, ours: str, theirs: str) -> NDArray[np.float64]:
         """Ours minus theirs on the folds that both have."""
-        a = self.accuracy.get((cell, ours), {})
-        b = self.accuracy.get((cell, theirs), {})
+        a = self.score.get((cell, ours), {})
+        b = self.score.get((cell, theirs), {})
         return np.array([a[fold] - b[fold] for fold in a if fold in b])
 
     def paired(self, ours: str, theirs: str, cells: list[str]) -> Difference:

@@ -22,7 +22,7 @@ from sklearn.model_selection import train_test_split
 from torch import nn
 
 from benchmarks import _memory
-from benchmarks.cells import ROOT
+from benchmarks.frame import ROOT
 from benchmarks.report import provenance
 from sklabeldiff import DDMPClassifier
 from sklabeldiff.core.denoisers import GatedDenoiser

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from benchmarks import cells, controls, methods, report, runner, speed
+from benchmarks import __main__ as command_line
+from benchmarks import cells, controls, methods, report, runner, sources, speed
 from benchmarks.cells import ABLATION_CELLS, CELLS, Cell
 from benchmarks.scores import Scores
+from benchmarks.suites import SUITES
 from sklabeldiff import DDMPClassifier, ddmp
+from sklabeldiff.baselines import CandidateWeightedClassifier
 from sklabeldiff.core import kernels
 
 CONTROLS = [m.name for m in methods.ablation_methods() if m.name.startswith("control")]
@@ -60,7 +64,7 @@ def _results(
             "cell": cell,
             "seed": 0,
             "fold": k,
-            "accuracy": accuracy,
+            "score": accuracy,
             "covering": 1.0,
             "transductive": None,
             "fit_seconds": 1.0 + k,
@@ -84,7 +88,7 @@ def scores() -> Scores:
 def test_mean_and_spread_are_those_of_the_folds(scores: Scores) -> None:
     assert scores.mean("a", "DDMP") == pytest.approx(0.84)
     assert scores.spread("a", "DDMP") == pytest.approx(0.02 * 2**0.5)  # ddof = 1
-    assert scores.average("svc", "fit_seconds") == pytest.approx(1.5)
+    assert scores.average("fit_seconds", method="svc") == pytest.approx(1.5)
 
 
 def test_ranks_leave_ceilings_out(scores: Scores) -> None:
@@ -122,7 +126,7 @@ def test_only_folds_that_both_have_are_paired() -> None:
 
 
 def test_best_of_each_row_and_who_is_near_it(scores: Scores) -> None:
-    a, b = report.row_gaps(scores)
+    a, b = report.row_gaps(scores, "DDMP")
     assert (a.best, a.near, a.far) == ("knn", True, False)
     assert (b.best, b.near, b.far) == ("svc", False, True)
     assert b.gap.mean == pytest.approx(-0.05)
@@ -142,12 +146,13 @@ def test_near_is_one_error_or_one_hundredth(
     ours: tuple[float, float], near: bool, far: bool
 ) -> None:
     table = {"a": {"DDMP": ours, "knn": (0.6, 0.6)}}
-    row = report.row_gaps(Scores.of(_results(table), ["a"], ["DDMP", "knn"]))[0]
+    scores = Scores.of(_results(table), ["a"], ["DDMP", "knn"])
+    row = report.row_gaps(scores, "DDMP")[0]
     assert (row.near, row.far) == (near, far)
 
 
 def test_acceptance_names_what_was_missed(scores: Scores) -> None:
-    text = "\n".join(report.acceptance(scores))
+    text = "\n".join(report.acceptance(scores, "DDMP"))
     assert "**missed**: first in mean rank: 2.00; next baseline knn, 2.00" in text
     assert "met: above the best single baseline by mean rank: knn: +0.0150" in text
     assert "**missed**: at least 2 of 2 cells" in text
@@ -157,7 +162,7 @@ def test_acceptance_names_what_was_missed(scores: Scores) -> None:
 def test_thresholds_apply_to_the_real_sets() -> None:
     table = {"lost": {"DDMP": (0.75, 0.75)}, "msrcv2": {"DDMP": (0.5, 0.5)}}
     scores = Scores.of(_results(table), ["lost", "msrcv2"], ["DDMP"])
-    assert report.acceptance(scores) == [
+    assert report.acceptance(scores, "DDMP") == [
         "- met: lost at least .740: 0.7500",
         "- **missed**: msrcv2 at least .540: 0.5000",
     ]
@@ -168,7 +173,8 @@ def test_report_names_no_path_and_says_what_is_missing() -> None:
         runner.Task("accuracy", GLASS, 0, k, "PL-kNN") for k in range(cells.N_FOLDS)
     ]
     table = {GLASS.name: {"PL-kNN": (0.5, 0.6)}}
-    text = report.make("accuracy", tasks, _results(table), "python -m benchmarks show")
+    results = _results(table)
+    text = report.make(SUITES["accuracy"], tasks, results, "python -m benchmarks show")
     assert "Incomplete: 2 of 5 fits are done" in text
     assert ".550 ± .071 (1)" in text
     assert str(Path.cwd()) not in text
@@ -250,10 +256,10 @@ def test_a_finished_task_is_not_run_again(
     tasks = runner.make_tasks("accuracy", ["PL-kNN"], [GLASS.name])
     assert runner.run(tasks[:2], jobs=1) == []
     assert runner.run(tasks, jobs=1) == []
-    assert [task.fold for task in calls] == [0, 1, 2, 3, 4]
+    assert sorted(task.fold for task in calls) == [0, 1, 2, 3, 4]
     found = runner.finished(tasks)
     assert [r["fold"] for r in found] == [0, 1, 2, 3, 4]
-    assert all(r["accuracy"] <= r["covering"] <= 1 for r in found)
+    assert all(r["score"] <= r["covering"] <= 1 for r in found)
     assert not list(results_dir.rglob("*.tmp"))
 
 
@@ -277,26 +283,85 @@ def test_no_task_starts_after_the_time_limit(home: Path, results_dir: Path) -> N
     assert runner.finished(tasks) == []
 
 
-def test_the_result_of_changed_code_has_another_name(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    source = tmp_path / "part.py"
-    monkeypatch.setattr(runner, "ROOT", tmp_path)
-    monkeypatch.setattr(runner, "DATA_SOURCES", ("*.py",))
+@pytest.fixture
+def package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """A package of four modules: `a` imports `b`, the package passes `A` and `C` on."""
+    texts = {
+        "__init__.py": "from pack.a import A\nfrom pack.c import C\n",
+        "a.py": "from .b import helper\nimport numpy\n\nclass A: pass\n",
+        "b.py": "def helper():\n    from pack.deep import d\n",
+        "c.py": "from pack import A\n\nclass C: pass\n",
+        "deep/__init__.py": "from . import d\n",
+        "deep/d.py": "x = 1\n",
+    }
+    for name, text in texts.items():
+        path = tmp_path / "pack" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+    monkeypatch.setattr(sources, "ROOT", tmp_path)
+    _forget()
+    yield tmp_path / "pack"
+    _forget()
 
-    def version(text: str) -> str:
-        source.write_text(text)
-        runner.method_hash.cache_clear()
-        runner._code_of.cache_clear()
+
+def _forget() -> None:
+    for function in (sources.reached, sources.code_of, runner.method_hash):
+        function.cache_clear()
+
+
+@pytest.mark.parametrize(
+    ("module", "found"),
+    [
+        ("pack.deep.d", {"pack.deep.d"}),
+        ("pack.a", {"pack.a", "pack.b", "pack.deep.d"}),
+        ("pack.c", {"pack.c", "pack.a", "pack.b", "pack.deep.d"}),
+        ("numpy", set()),
+    ],
+)
+@pytest.mark.usefixtures("package")
+def test_imports_are_followed_past_the_package(module: str, found: set[str]) -> None:
+    assert sources.reached(module) == found
+
+
+def test_comments_do_not_change_the_code_and_statements_do(package: Path) -> None:
+    def code(text: str) -> str:
+        _forget()
+        (package / "deep" / "d.py").write_text(text)
+        return sources.code_of("pack.deep.d")
+
+    first = code("x = 1\n")
+    assert code('"""Told."""\nx = 1  # and remarked\n') == first
+    assert code("x = 2\n") != first
+
+
+def test_the_result_of_changed_code_has_another_name(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def version(changed: str) -> str:
+        _forget()
+        code_of = sources.code_of
+        monkeypatch.setattr(
+            runner, "code_of", lambda m: "changed" if m == changed else code_of(m)
+        )
         return runner.method_hash("accuracy", "PL-kNN")
 
     try:
-        first = version("x = 1\n")
-        assert version('"""Told."""\nx = 1  # and remarked\n') == first
-        assert version("x = 2\n") != first
+        first = version("none")
+        assert version("sklabeldiff.baselines._kernel") == first
+        assert version("sklabeldiff.baselines._neighbors") != first
+        assert version("benchmarks.cells") != first
     finally:
-        runner.method_hash.cache_clear()
-        runner._code_of.cache_clear()
+        _forget()
+
+
+def test_an_estimator_depends_on_what_it_imports_and_on_its_parameters() -> None:
+    ours = sources.modules_behind(DDMPClassifier())
+    assert {"sklabeldiff.ddmp", "sklabeldiff.base", "sklabeldiff.core.graph"} < ours
+    others = ("benchmarks", "sklabeldiff.baselines")
+    assert not [module for module in ours if module.startswith(others)]
+    assert "sklabeldiff.metrics" not in ours
+    wrapped = sources.modules_behind(CandidateWeightedClassifier(DDMPClassifier()))
+    assert wrapped > ours
 
 
 def test_tasks_of_one_run_have_files_of_their_own() -> None:
@@ -307,7 +372,7 @@ def test_tasks_of_one_run_have_files_of_their_own() -> None:
 
 @pytest.mark.parametrize("what", ["accuracy", "ablation"])
 def test_methods_make_estimators_that_show_their_settings(what: str) -> None:
-    made = [method.make(0) for method in runner.METHODS[what]()]
+    made = [method.make(0) for method in SUITES[what].methods()]
     assert len({repr(estimator) for estimator in made}) == len(made)
     assert not any(" at 0x" in repr(estimator) for estimator in made)
 
@@ -357,3 +422,9 @@ def test_result_files_are_json(home: Path, results_dir: Path) -> None:
     result = json.loads(tasks[0].path.read_text())
     assert result["kind"] == "ceiling"
     assert result["transductive"] is None
+
+
+@pytest.mark.parametrize("name", SUITES)
+def test_every_suite_has_its_command(name: str) -> None:
+    assert command_line.parser().parse_args([name]).command == name
+    assert command_line.parser().parse_args(["show", name]).what == name
