@@ -41,7 +41,7 @@ $(BIN)/python:
 # PIP_ARGS or pip's configuration prefers, and the second line finds it settled.
 $(VENV)/.installed: pyproject.toml constraints.txt | $(BIN)/python
 	$(PIP_INSTALL) torch
-	$(PIP_INSTALL) -e ".[dev,vision,plot]"
+	$(PIP_INSTALL) -e ".[dev,vision,plot,bench]"
 	@touch $@
 
 $(VENV)/.installed-docs: $(VENV)/.installed
