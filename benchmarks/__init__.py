@@ -1,8 +1,18 @@
-"""Measurements of sklabeldiff: ``python -m benchmarks accuracy|ablation|speed|show``.
+"""Measurements of sklabeldiff: ``python -m benchmarks SUITE|show|speed``.
 
-cells     the data: real sets and clean sets with made candidate sets, and their folds
-methods   what is compared, by name; `controls` holds the parts of DDMP on their own
-runner    runs every method on every fold, one process a core, and keeps each result
-report    ranks, paired differences and the acceptance summary, as markdown
-speed     training loop, memory and fit times against their targets
+suites           the tables: accuracy, ablation, noisy, noisy-ablation, issues
+frame            what a suite, a method and a split are
+cells            sets with candidates, real and made, and their folds
+noisy_cells      sets with wrong labels, real and made
+methods          what is compared on candidate sets; `controls` holds the parts of DDMP
+                 on their own
+noisy_methods    what is compared on wrong labels; `peers` holds the methods of others
+measures         what is measured on a split
+sources          which files decide a result
+runner           runs every method on every fold, one process a core, and keeps each
+                 result
+scores           means, ranks and paired differences of results
+report           the tables as markdown, and the goals; `noisy_report` those of wrong
+                 labels
+speed            training loop, memory and fit times against their targets
 """
