@@ -25,43 +25,32 @@ HEAVY_CELLS = tuple(cell.name for cell in CELLS if cell.heavy)
 
 def noisy_body(scores: Scores) -> list[str]:
     """Tables of accuracies, and the goals."""
-    lines = [
+    text = (
         "Accuracy on clean test labels, mean ± standard deviation over seeds, in "
         "brackets the rank in its row. A seed decides the split, the wrong labels and "
         "the estimator's own draws. X is passed raw, every method standardises by "
         "itself; all networks are perceptrons of layers 256 and 256, trained for 200 "
-        'epochs or 3000 updates, whichever ends first. The ceiling ("truth") learns '
-        "from the true labels and takes no part in ranks.",
-        "",
-        *score_tables(scores),
-        *cell_facts(scores),
-        "",
-        "## By method",
-        "",
-        *method_table(scores),
-    ]
-    if goals := noisy_goals(scores):
-        lines += ["", "## Against the goals", "", *goals]
-    return lines
+        "epochs or 3000 updates, whichever ends first; the network of LRA is its own, "
+        'with that budget. The ceiling ("truth") learns from the true labels and takes '
+        "no part in ranks."
+    )
+    return _body(text, scores, noisy_goals(scores))
 
 
 def issues_body(scores: Scores) -> list[str]:
     """Tables of average precision, and the goals."""
-    lines = [
+    text = (
         "Average precision of finding the training rows whose label is wrong, mean ± "
         "standard deviation over seeds, in brackets the rank in its row. A random "
-        "order reaches the share of wrong labels.",
-        "",
-        *score_tables(scores),
-        *cell_facts(scores),
-        "",
-        "## By method",
-        "",
-        *method_table(scores),
-    ]
-    if goals := issue_goals(scores):
-        lines += ["", "## Against the goals", "", *goals]
-    return lines
+        "order reaches the share of wrong labels."
+    )
+    return _body(text, scores, issue_goals(scores))
+
+
+def _body(text: str, scores: Scores, goals: list[str]) -> list[str]:
+    lines = [text, "", *score_tables(scores), *cell_facts(scores), ""]
+    lines += ["## By method", "", *method_table(scores)]
+    return [*lines, "", "## Against the goals", "", *goals] if goals else lines
 
 
 def cell_facts(scores: Scores) -> list[str]:
