@@ -29,7 +29,7 @@ __all__ = ["CandidateStratifiedKFold", "cross_val_proba"]
 # A fitted model, rows it has not seen, their target -> (b, n_classes).
 Answer: TypeAlias = Callable[[Any, Any, NDArray[Any]], NDArray[Any]]
 
-_DECIMALS = 9  # of what a fold lacks: sums in another order are still a tie
+_DECIMALS = 9  # of what a fold lacks: ties do not depend on the machine's rounding
 _ROW_SUM_TOLERANCE = 1e-3  # float32, softmax by hand; what is no distribution is far
 
 
@@ -63,8 +63,8 @@ class CandidateStratifiedKFold(StratifiedKFold):
     of each class differ by at most 1 as well, as in ``StratifiedKFold``; in general
     class :math:`j` has about equal :math:`\sum_i w_{ij}` in every fold, where
     :math:`w_{ij}` is 1 over the size of the set for its members, or the user's weight
-    divided by the sum of its row. Rows that may be any class are dealt evenly too, as
-    if they were a class of their own.
+    divided by the sum of its row. Rows that may be any class count for none; their
+    numbers differ by at most 1.
 
     The method is iterative stratification [1]_: rows of the rarest class come first,
     and each goes to the fold that lacks its classes most. Two things differ. Of rows
@@ -343,22 +343,21 @@ def _check_partition(held_out: NDArray[np.intp], n_rows: int) -> None:
         )
 
 
-# w     (n, C + 1)  weight of each class in a row; the last column is "any class"
-# lack  (k, C + 1)  share of each class's weight that a fold is still short of
+# w     (n, C)  weight of each class in a row; 0 throughout if it may be any class
+# lack  (k, C)  share of each class's weight that a fold is still short of
 
 
 def _strata_weights(Y: NDArray[Any]) -> NDArray[np.float64]:
-    """Weights of encoded sets; rows sum to 1. (n, C) -> (n, C + 1)."""
+    """Weights of encoded sets: rows sum to 1, or to 0. (n, C) -> (n, C)."""
     w = Y / Y.sum(axis=1, keepdims=True, dtype=np.float64)
-    unlabelled = (w == w[:, :1]).all(axis=1)
-    w[unlabelled] = 0  # they say nothing about a class, and are spread by themselves
-    return np.column_stack([w, unlabelled])
+    w[(w == w[:, :1]).all(axis=1)] = 0  # such rows say nothing about a class
+    return w
 
 
 def _stratify(
     w: NDArray[np.float64], n_splits: int, rng: RandomState | None
 ) -> NDArray[np.intp]:
-    """Fold of each row. (n, C + 1) -> (n,)."""
+    """Fold of each row. (n, C) -> (n,)."""
     first, kind, count = _distinct_rows(w)
     rest = np.repeat(np.arange(len(first)), count % n_splits)
     if rng is not None:
@@ -387,7 +386,7 @@ def _distinct_rows(w: NDArray[np.float64]) -> tuple[NDArray[np.intp], ...]:
 def _place(
     w: NDArray[np.float64], mass: NDArray[np.float64], n_splits: int
 ) -> NDArray[np.intp]:
-    """Fold of each row, placed one by one. (m, C + 1), (C + 1,) -> (m,)."""
+    """Fold of each row, placed one by one. (m, C), (C,) -> (m,)."""
     relative = w / np.where(mass > 0, mass, 1)
     lack = np.tile(relative.sum(axis=0) / n_splits, (n_splits, 1))
     room, n_larger = np.full(n_splits, len(w) // n_splits), len(w) % n_splits
@@ -405,8 +404,11 @@ def _place(
 def _rarest_first(
     w: NDArray[np.float64], mass: NDArray[np.float64]
 ) -> NDArray[np.intp]:
-    """Order of the rows by their rarest class; the surest of it first. -> (m,)."""
+    """Order of the rows by their rarest class; the surest of it first. -> (m,).
+
+    Rows without weights come before: while all folds have room, they part for sure.
+    """
     by_mass = np.argsort(mass, kind="stable")
-    rank = (w[:, by_mass] > 0).argmax(axis=1)
+    rank = np.where(w.any(axis=1), (w[:, by_mass] > 0).argmax(axis=1), -1)
     sureness = w[np.arange(len(w)), by_mass[rank]]
     return np.lexsort((-sureness, rank))
