@@ -10,7 +10,7 @@ import json
 from abc import ABC, abstractmethod
 from numbers import Integral, Real
 from pathlib import Path
-from typing import Any, NamedTuple, Self
+from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
 import numpy as np
 import torch
@@ -24,8 +24,13 @@ from sklearn.utils.validation import (
     validate_data,
 )
 
+from sklabeldiff._issues import issues_frame
 from sklabeldiff.metrics import covering_rate_scorer
+from sklabeldiff.model_selection import out_of_fold
 from sklabeldiff.targets import encode_candidates
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 FORMAT = "sklabeldiff-1"  # of saved estimators
 
@@ -46,13 +51,16 @@ class CandidateClassifier(ClassifierMixin, BaseEstimator, ABC):
     """Base of classifiers that learn from candidate sets.
 
     Subclasses have the parameters `classes` and `missing_label`, call `_check_fit`
-    first in fit, and define `_predict_proba`.
+    first in fit, set ``label_distribution_``, and define `_predict_proba`.
     """
 
     _doc_link_module = "sklabeldiff"
 
     def _check_fit(self, X: ArrayLike, y: Any) -> TrainingData:
-        """Check and encode the training data; sets ``classes_``."""
+        """Check and encode the training data.
+
+        Sets ``classes_`` and ``candidate_sets_``.
+        """
         Y, classes = encode_candidates(
             y, self.classes, missing_label=self.missing_label
         )
@@ -68,7 +76,10 @@ class CandidateClassifier(ClassifierMixin, BaseEstimator, ABC):
         self.classes_ = classes
         # One memory layout, whatever y came in: products round by layout.
         weights = Y.astype(np.float64, order="C")
-        return TrainingData(rows, weights > 0, weights / weights.sum(1, keepdims=True))
+        self.candidate_sets_ = weights > 0
+        return TrainingData(
+            rows, self.candidate_sets_, weights / weights.sum(1, keepdims=True)
+        )
 
     def predict_proba(self, X: ArrayLike) -> NDArray[np.float32]:
         """Probability of each class.
@@ -128,6 +139,119 @@ class CandidateClassifier(ClassifierMixin, BaseEstimator, ABC):
             Between 0 and 1.
         """
         return covering_rate_scorer(self, X, y)
+
+    def label_issues(
+        self, X: ArrayLike | None = None, y: Any = None, cv: Any = None
+    ) -> pd.DataFrame:
+        """Which of the given labels are wrong: all rows, the most suspicious first.
+
+        There are three ways to ask. ``label_issues(X, y, cv=5)`` judges every row by a
+        clone that has not seen it; the estimator itself need not be fitted. This is the
+        way to check a data set. ``label_issues(X, y)`` asks the fitted estimator about
+        other rows. ``label_issues()`` shows what it came to believe of its training
+        rows (see Notes).
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features), default=None
+            Rows whose labels are in question. None stands for the training rows.
+        y : array-like of shape (n_samples, n_classes) or (n_samples,), default=None
+            Their given labels or candidate sets, in any form that fit takes.
+        cv : int, splitter or iterable, default=None
+            How to split `X` and `y`, as in
+            :func:`~sklabeldiff.model_selection.cross_val_proba`: an integer is the
+            number of stratified, shuffled folds.
+
+        Returns
+        -------
+        issues : pandas.DataFrame
+            One line per row, with the columns
+
+            - "row": position in `y`, or among the training rows;
+            - "given": the label, where no row has several, else a frozenset of labels;
+              None for a row that may be any class;
+            - "believed": the most probable label;
+            - "confidence": its probability;
+            - "score": self-consistency, the probability that the true label is among
+              the given ones. From 0, surely wrong, to 1; 1 where every class is given.
+
+            Sorted by score. Among equal scores, rows believed to have a label that was
+            not given come first, the surest of them first; then those believed to have
+            a given one, the least sure first; then those that may be any class. Further
+            ties keep the order of the rows.
+
+        Raises
+        ------
+        ValueError
+            If one of `X` and `y` is given without the other, or `cv` without them; if
+            fit would refuse `y`, or it has a label that the fitted estimator does not
+            know; if a row is not held out exactly once by `cv`.
+        ImportError
+            If pandas is not installed.
+
+        See Also
+        --------
+        sklabeldiff.metrics.label_issues_average_precision : How good the ranking is,
+            where the truth is known.
+        sklabeldiff.model_selection.cross_val_proba : The probabilities, for any
+            classifier.
+
+        Notes
+        -----
+        An estimator whose training beliefs are confined to the candidates takes it for
+        granted that the sets hold the truth. ``label_issues()`` then has score 1 in
+        every row and ranks the rows by confidence: which sets are hard to resolve, not
+        which are wrong. To find sets that lack the true label, give `cv`.
+
+        Examples
+        --------
+        >>> from sklearn.datasets import load_iris
+        >>> from sklabeldiff.baselines import PLKNNClassifier
+        >>> X, y = load_iris(return_X_y=True, as_frame=True)
+        >>> y = y.map({0: "setosa", 1: "versicolor", 2: "virginica"})
+        >>> y[[7, 30]] = "virginica"
+        >>> issues = PLKNNClassifier().label_issues(X, y, cv=5)
+        >>> issues[["row", "given", "believed"]].head(2)
+           row      given believed
+        0    7  virginica   setosa
+        1   30  virginica   setosa
+        """
+        if X is None and y is None and cv is None:
+            check_is_fitted(self)
+            sets, classes = self.candidate_sets_, self.classes_
+            posterior = self._training_posterior()
+        elif X is None or y is None:
+            names = {"X": X, "y": y, "cv": cv}
+            given = " and ".join(k for k, value in names.items() if value is not None)
+            raise ValueError(
+                f"label_issues was given {given} only. Give X, y and cv to have every "
+                "row judged by a model that has not seen it, X and y to ask the fitted "
+                "estimator, or nothing for the training rows."
+            )
+        elif cv is None:
+            check_is_fitted(self)
+            classes = self.classes_
+            Y, _ = encode_candidates(y, classes, missing_label=self.missing_label)
+            check_consistent_length(X, Y)
+            sets, posterior = Y > 0, self._label_posterior(X, Y)
+        else:
+            Y, classes = encode_candidates(
+                y, self.classes, missing_label=self.missing_label
+            )
+            sets, posterior = Y > 0, out_of_fold(self, X, Y, _held_out_posterior, cv=cv)
+        return issues_frame(sets, posterior, classes)
+
+    def _label_posterior(self, X: Any, Y: NDArray[Any]) -> NDArray[np.floating]:
+        """Beliefs about the true label of rows as the user gave them. -> (n, C).
+
+        `Y` (n, C), the bool or weighted indicator of what was given, is not consulted
+        here. A method that knows how labels go wrong overrides this.
+        """
+        return self.predict_proba(X)
+
+    def _training_posterior(self) -> NDArray[np.floating]:
+        """Beliefs about the true label of the training rows. (n, C)."""
+        return self.label_distribution_
 
     def save(self, path: str | Path) -> None:
         """Write the fitted estimator to one safetensors file, which runs no code.
@@ -193,6 +317,13 @@ class CandidateClassifier(ClassifierMixin, BaseEstimator, ABC):
         for name, value in header["fitted"].items():
             setattr(estimator, name, _unpack(value, arrays))
         return estimator
+
+
+def _held_out_posterior(
+    model: CandidateClassifier, X: Any, Y: NDArray[Any]
+) -> NDArray[np.floating]:
+    """Answer of a fold's model to `label_issues`; a function, so that it pickles."""
+    return model._label_posterior(X, Y)
 
 
 class NetworkClassifier(CandidateClassifier):

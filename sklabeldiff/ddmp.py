@@ -146,6 +146,8 @@ class DDMPClassifier(NetworkClassifier):
     ----------
     classes_ : ndarray of shape (n_classes,)
         The user's labels.
+    candidate_sets_ : ndarray of shape (n_samples, n_classes), bool
+        The sets trained on: True where the class is a candidate of the training row.
     label_distribution_ : ndarray of shape (n_samples, n_classes), float32
         Beliefs over the candidates of each training row after training; exactly 0 off
         the candidates.

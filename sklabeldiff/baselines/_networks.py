@@ -275,6 +275,8 @@ class PRODENClassifier(_SetLossClassifier):
     ----------
     classes_ : ndarray of shape (n_classes,)
         The user's labels.
+    candidate_sets_ : ndarray of shape (n_samples, n_classes), bool
+        The sets trained on: True where the class is a candidate of the training row.
     label_distribution_ : ndarray of shape (n_samples, n_classes), float32
         Beliefs of the trained network over the candidates of each training row; exactly
         0 off the candidates.
@@ -367,6 +369,8 @@ class CCClassifier(_SetLossClassifier):
     ----------
     classes_ : ndarray of shape (n_classes,)
         The user's labels.
+    candidate_sets_ : ndarray of shape (n_samples, n_classes), bool
+        The sets trained on: True where the class is a candidate of the training row.
     label_distribution_ : ndarray of shape (n_samples, n_classes), float32
         Beliefs of the trained network over the candidates of each training row; exactly
         0 off the candidates.

@@ -69,6 +69,8 @@ class CandidateWeightedClassifier(CandidateClassifier):
         The trained clone.
     classes_ : ndarray of shape (n_classes,)
         The user's labels.
+    candidate_sets_ : ndarray of shape (n_samples, n_classes), bool
+        The sets trained on: True where the class is a candidate of the training row.
     label_distribution_ : ndarray of shape (n_samples, n_classes), float32
         Beliefs that the classifier was trained on; exactly 0 off the candidates. For
         "weighted" equal in all candidates, or the user's weights.
