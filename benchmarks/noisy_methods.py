@@ -1,7 +1,8 @@
 """What is compared on wrong labels, by name.
 
 All networks are perceptrons of layers 256 and 256, trained for 200 epochs or 3000
-updates, whichever ends first: a difference is then due to the method.
+updates, whichever ends first: a difference is then due to the method. LRA has a network
+of its own, with that budget.
 """
 
 from __future__ import annotations
