@@ -1,6 +1,7 @@
 """Classifiers for imprecise labels, built on diffusion and made for scikit-learn."""
 
 from sklabeldiff.ddmp import DDMPClassifier
+from sklabeldiff.dtm import DTMClassifier
 from sklabeldiff.features import CLIPFeatures
 from sklabeldiff.targets import (
     CandidateBinarizer,
@@ -14,6 +15,7 @@ __all__ = [
     "CLIPFeatures",
     "CandidateBinarizer",
     "DDMPClassifier",
+    "DTMClassifier",
     "candidates_from_votes",
     "encode_candidates",
 ]

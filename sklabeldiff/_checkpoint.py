@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -63,3 +63,22 @@ class Checkpoint:
         """Forget the fit: it is done."""
         if self.path is not None:
             self.path.unlink(missing_ok=True)
+
+
+class Stages:
+    """Stages of a fit, by name: those that a checkpoint holds are not run again.
+
+    Each outcome is a tuple of tensors and plain values, and a function of the training
+    data, the parameters and the outcomes before it.
+    """
+
+    def __init__(self, checkpoint: Checkpoint, device: torch.device) -> None:
+        self.checkpoint = checkpoint
+        self.outcomes = checkpoint.load(device) or {}
+
+    def __call__(self, name: str, run: Callable[[], tuple[Any, ...]]) -> Any:
+        """Return the outcome of a stage."""
+        if name not in self.outcomes:
+            self.outcomes[name] = tuple(run())
+            self.checkpoint.save(self.outcomes)
+        return self.outcomes[name]

@@ -10,6 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
+from sklabeldiff._arrays import Arrays, part_of
 from sklabeldiff.base import load_arrays, state_arrays
 from sklabeldiff.core.blocks import in_blocks
 from sklabeldiff.core.kernels import KernelBeliefs, KernelChoice
@@ -17,8 +18,6 @@ from sklabeldiff.core.label_diffusion import LabelDiffusion
 from sklabeldiff.core.scaling import Standardizer
 
 KERNEL_ARRAYS = ("landmarks", "weights", "offset")
-
-Arrays = dict[str, NDArray[Any]]
 
 
 @dataclass
@@ -42,14 +41,14 @@ class Predictor:
         device: torch.device,
     ) -> Self:
         """Undo `predictor_arrays`; ``model`` brings a network of any weights."""
-        scaler = Standardizer(**_part(arrays, "scaler"), equal_norm=equal_norm)
+        scaler = Standardizer(**part_of(arrays, "scaler"), equal_norm=equal_norm)
         kernel = None
         if kernels:
-            parts = _part(arrays, "kernel").items()
+            parts = part_of(arrays, "kernel").items()
             tensors = {k: torch.tensor(v, device=device) for k, v in parts}
             choices = [KernelChoice(**settings) for settings in kernels]
             kernel = KernelBeliefs(choices, **tensors)
-        load_arrays(model.denoiser, _part(arrays, "denoiser"))
+        load_arrays(model.denoiser, part_of(arrays, "denoiser"))
         return cls(scaler, kernel, model, n_classes, device)
 
     def __call__(self, X: NDArray[np.floating]) -> NDArray[np.float32]:
@@ -71,9 +70,3 @@ def predictor_arrays(
         for name in KERNEL_ARRAYS:
             arrays[f"kernel.{name}"] = getattr(kernel, name).cpu().numpy()
     return arrays | {f"denoiser.{k}": v for k, v in state_arrays(denoiser).items()}
-
-
-def _part(arrays: Arrays, name: str) -> Arrays:
-    """Arrays whose name starts with ``name.``, without it."""
-    start = f"{name}."
-    return {k[len(start) :]: v for k, v in arrays.items() if k.startswith(start)}

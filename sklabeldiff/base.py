@@ -46,6 +46,13 @@ class TrainingData(NamedTuple):
     Y: NDArray[np.bool_]
     Ybar: NDArray[np.float64]
 
+    def relative_weights(self) -> NDArray[np.float64]:
+        """V: the weight of each candidate, 1 for the heaviest of its row. (n, C).
+
+        The 0/1 mask, unless the user gave weights.
+        """
+        return self.Ybar / self.Ybar.max(axis=1, keepdims=True)
+
 
 class CandidateClassifier(ClassifierMixin, BaseEstimator, ABC):
     """Base of classifiers that learn from candidate sets.
@@ -367,6 +374,11 @@ def state_arrays(module: torch.nn.Module) -> dict[str, NDArray[Any]]:
 def load_arrays(module: torch.nn.Module, arrays: dict[str, NDArray[Any]]) -> None:
     """Put arrays of `state_arrays` back."""
     module.load_state_dict({k: torch.tensor(v) for k, v in arrays.items()})
+
+
+def layer_widths(hidden: Any) -> tuple[Any, ...]:
+    """Widths of the hidden layers, of which a number alone means one."""
+    return tuple(hidden) if isinstance(hidden, (tuple, list)) else (hidden,)
 
 
 def check_number(

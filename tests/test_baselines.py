@@ -33,7 +33,7 @@ from sklabeldiff.core.graph import (
     nearest_neighbours,
     propagate,
 )
-from sklabeldiff.core.training import Trainer
+from sklabeldiff.core.training import Trainer, n_epochs
 from sklabeldiff.datasets import make_candidate_sets
 
 DEFAULTS = [getattr(baselines, name)() for name in baselines.__all__]
@@ -218,8 +218,7 @@ class TestNetworks:
 
     @pytest.mark.parametrize("rows, epochs", [(100, 200), (5000, 150), (10**7, 1)])
     def test_auto_epochs_are_bounded_by_updates(self, rows, epochs):
-        n_batches = max(1, round(rows / 256))
-        assert PRODENClassifier()._n_epochs(n_batches) == epochs
+        assert n_epochs("auto", rows, batch_size=256) == epochs
 
     @pytest.mark.parametrize("hidden", [8, (), (8, 4)])
     def test_layers_are_as_asked(self, hidden, iris):

@@ -7,6 +7,7 @@ package's own estimators, so that a comparison is one loop.
 from sklabeldiff.baselines._kernel import KernelPropagationClassifier
 from sklabeldiff.baselines._neighbors import PLKNNClassifier
 from sklabeldiff.baselines._networks import CCClassifier, PRODENClassifier
+from sklabeldiff.baselines._volmin import VolMinNetClassifier
 from sklabeldiff.baselines._wrapped import CandidateWeightedClassifier
 
 __all__ = [
@@ -15,4 +16,5 @@ __all__ = [
     "KernelPropagationClassifier",
     "PLKNNClassifier",
     "PRODENClassifier",
+    "VolMinNetClassifier",
 ]

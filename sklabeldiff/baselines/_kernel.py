@@ -13,7 +13,6 @@ from sklabeldiff.base import CandidateClassifier, check_number
 from sklabeldiff.baselines._shared import (
     check_standardize,
     fit_standardizer,
-    relative_weights,
 )
 from sklabeldiff.core.blocks import in_blocks
 from sklabeldiff.core.graph import graph_beliefs
@@ -173,7 +172,7 @@ class KernelPropagationClassifier(CandidateClassifier):
 
         c, z, S, V, Ybar = (
             torch.as_tensor(array, dtype=torch.float32)
-            for array in (Z, centres, S0, relative_weights(data), data.Ybar)
+            for array in (Z, centres, S0, data.relative_weights(), data.Ybar)
         )
         white = whitening(z, KERNEL, self.gamma)
         F = kernel_matrix(c, z, KERNEL, self.gamma) @ white

@@ -13,7 +13,6 @@ from sklabeldiff.base import CandidateClassifier, check_number, check_option
 from sklabeldiff.baselines._shared import (
     check_standardize,
     fit_standardizer,
-    relative_weights,
 )
 from sklabeldiff.core.blocks import BLOCK_ROWS, in_blocks
 from sklabeldiff.core.graph import nearest_neighbours
@@ -144,7 +143,7 @@ class PLKNNClassifier(CandidateClassifier):
         scaler = fit_standardizer(data, self.standardize, self.n_neighbors)
         self.scaler_ = vars(scaler)
         self.rows_ = scaler(data.X)
-        self.votes_ = relative_weights(data).astype(np.float32)
+        self.votes_ = data.relative_weights().astype(np.float32)
 
         V = torch.tensor(self.votes_)
         found = nearest_neighbours(self.rows_, self.n_neighbors)

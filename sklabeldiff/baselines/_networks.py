@@ -9,7 +9,7 @@ The two share everything but the loss.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from typing import Any, Self
 
 import numpy as np
@@ -22,37 +22,22 @@ from tqdm.auto import tqdm
 from sklabeldiff.base import (
     NetworkClassifier,
     check_number,
+    layer_widths,
     load_arrays,
     state_arrays,
 )
 from sklabeldiff.baselines._shared import (
     check_standardize,
     fit_standardizer,
-    relative_weights,
 )
 from sklabeldiff.core.blocks import in_blocks
-from sklabeldiff.core.denoisers import linear
+from sklabeldiff.core.layers import mlp
 from sklabeldiff.core.scaling import Standardizer
-from sklabeldiff.core.training import Trainer
+from sklabeldiff.core.training import Trainer, n_batches, n_epochs, train_in_stages
 
-AUTO_EPOCHS, MAX_UPDATES = 200, 3000  # max_epochs="auto": whichever ends first
 EMA = 0.99
-DECAY_SHARE = 0.2  # of the epochs, at the end
-N_STAGES = 20  # steps of the progress bar
 
 SetLoss = Callable[[Tensor, Tensor], Tensor]
-
-
-def mlp(
-    n_features: int, hidden: Iterable[int], n_classes: int, generator: torch.Generator
-) -> nn.Sequential:
-    """Build a perceptron with ReLU between its layers. (b, p) -> (b, C)."""
-    layers: list[nn.Module] = []
-    n_in = n_features
-    for width in hidden:
-        layers += [linear(n_in, width, generator), nn.ReLU()]
-        n_in = width
-    return nn.Sequential(*layers, linear(n_in, n_classes, generator))
 
 
 class ProgressiveLoss:
@@ -152,7 +137,7 @@ class _SetLossClassifier(NetworkClassifier):
 
         scaler = fit_standardizer(data, self.standardize)
         Z = torch.as_tensor(scaler(data.X), device=device)
-        V = torch.as_tensor(relative_weights(data), dtype=Z.dtype, device=device)
+        V = torch.as_tensor(data.relative_weights(), dtype=Z.dtype, device=device)
         loss = type(self)._make_loss(V.log())
         network = self._make_network(Z.shape[1], seed).to(device)
         trainer = self._train(network, loss, Z, seed)
@@ -167,7 +152,7 @@ class _SetLossClassifier(NetworkClassifier):
         return self
 
     def _check_params(self) -> None:
-        for width in self._widths():
+        for width in layer_widths(self.hidden):
             check_number("hidden", width, 1, integer=True)
         check_number("batch_size", self.batch_size, 1, integer=True)
         check_number("learning_rate", self.learning_rate, 0, open_low=True)
@@ -176,27 +161,15 @@ class _SetLossClassifier(NetworkClassifier):
         if self.max_epochs != "auto":
             check_number("max_epochs", self.max_epochs, 1, integer=True)
 
-    def _widths(self) -> tuple[Any, ...]:
-        """Widths of the hidden layers, of which a number alone means one."""
-        hidden: Any = self.hidden
-        return tuple(hidden) if isinstance(hidden, (tuple, list)) else (hidden,)
-
     def _make_network(self, n_features: int, seed: int = 0) -> nn.Module:
         generator = torch.Generator().manual_seed(seed)
-        return mlp(n_features, self._widths(), len(self.classes_), generator)
-
-    def _n_epochs(self, n_batches: int) -> int:
-        """Return max_epochs, with a number for "auto"."""
-        if not isinstance(self.max_epochs, str):
-            return self.max_epochs
-        return max(1, min(AUTO_EPOCHS, MAX_UPDATES // n_batches))
+        return mlp(n_features, layer_widths(self.hidden), len(self.classes_), generator)
 
     def _train(
         self, network: nn.Module, loss: SetLoss, Z: Tensor, seed: int
     ) -> Trainer:
         """Train for all epochs; the rate falls over the last ones."""
-        n_batches = max(1, round(len(Z) / self.batch_size))
-        epochs = self._n_epochs(n_batches)
+        epochs = n_epochs(self.max_epochs, len(Z), self.batch_size)
         trainer = Trainer(
             network,
             lambda module, rows: loss(module(Z[rows]), rows),
@@ -206,19 +179,11 @@ class _SetLossClassifier(NetworkClassifier):
             learning_rate=self.learning_rate,
             weight_decay=self.weight_decay,
             ema=EMA,
-            planned_updates=epochs * n_batches,
+            planned_updates=epochs * n_batches(len(Z), self.batch_size),
         )
-        last = max(1, round(DECAY_SHARE * epochs))
-        stage = max(1, epochs // N_STAGES)
         name = type(self).__name__
         with tqdm(total=epochs, desc=name, disable=self.verbose <= 0) as bar:
-            for end in (epochs - last, epochs):
-                if end == epochs:
-                    trainer.decay(last)
-                while trainer.n_epochs < end:
-                    n_epochs = min(stage, end - trainer.n_epochs)
-                    trainer.run(n_epochs)
-                    bar.update(n_epochs)
+            train_in_stages(trainer, epochs, bar.update)
         return trainer
 
     def _build(self) -> nn.Module:

@@ -1,9 +1,6 @@
-"""Steps that several baselines begin with: scaling and votes."""
+"""The step that several baselines begin with: scaling."""
 
 from __future__ import annotations
-
-import numpy as np
-from numpy.typing import NDArray
 
 from sklabeldiff.base import TrainingData, check_option
 from sklabeldiff.core.scaling import Standardizer, choose_row_scaling
@@ -28,11 +25,3 @@ def fit_standardizer(
     if standardize == "auto":
         return choose_row_scaling(data.X, data.Y, n_neighbors)
     return Standardizer.fit(data.X, equal_norm=standardize == "rows")
-
-
-def relative_weights(data: TrainingData) -> NDArray[np.float64]:
-    """V: the weight of each candidate, 1 for the heaviest of its row. (n, C).
-
-    The 0/1 mask, unless the user gave weights.
-    """
-    return data.Ybar / data.Ybar.max(axis=1, keepdims=True)

@@ -1,46 +1,25 @@
-"""The networks that denoise label vectors, and how their weights are drawn.
+"""The networks that denoise label vectors.
 
-    s      (b, C)  noisy label vector S_t
-    c      (b, p)  condition: the features of the row
-    f      (b, C)  prior mean of the row
-    t      (b,)    diffusion step, 1..L
-    H      width of a hidden layer;  D width of a token
-
-Weights come from an explicit generator, never from torch's global stream, so that two
-fits in two threads do not disturb each other.
+s      (b, C)  noisy label vector S_t
+c      (b, p)  condition: the features of the row
+f      (b, C)  prior mean of the row
+t      (b,)    diffusion step, 1..L
+H      width of a hidden layer;  D width of a token
 """
 
 from __future__ import annotations
 
-import math
-
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
+
+from .layers import linear, zero_linear
 
 N_FEATURE_TOKENS = 8  # with one, attention over the features is a constant
 N_HEADS = 4
 N_BLOCKS = 2
 MAX_CLASSES_FOR_SELF_ATTENTION = 200  # its cost grows with the square of the classes
 STEP_EMBEDDING_SCALE = 0.3
-
-
-def linear(n_in: int, n_out: int, generator: torch.Generator) -> nn.Linear:
-    """Return torch's linear layer with torch's initial values, from `generator`."""
-    layer = nn.utils.skip_init(nn.Linear, n_in, n_out)
-    bound = 1 / math.sqrt(n_in)
-    with torch.no_grad():
-        layer.weight.uniform_(-bound, bound, generator=generator)
-        layer.bias.uniform_(-bound, bound, generator=generator)
-    return layer
-
-
-def zero_linear(n_in: int, n_out: int) -> nn.Linear:
-    """Return a last layer that says 0 at first, and so repeats the prior mean."""
-    layer = nn.utils.skip_init(nn.Linear, n_in, n_out)
-    nn.init.zeros_(layer.weight)
-    nn.init.zeros_(layer.bias)
-    return layer
 
 
 class StepGate(nn.Module):

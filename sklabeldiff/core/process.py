@@ -1,4 +1,4 @@
-"""The Gaussian process over any vector state: marginal, posterior and DDIM.
+"""The Gaussian process over any vector state: marginal, posterior, DDIM and DDPM.
 
 A state S of shape (..., K) drifts from its clean value S_0 to a prior mean f while
 noise is added [1]_ [2]_. Equation numbers are those of the method page.
@@ -34,9 +34,10 @@ from .schedules import NoiseSchedule, sampling_steps
 
 # Labels live in [0, 1]; a guess of S_0 outside this range is a numerical accident of
 # dividing by sqrt(abar_L), which is 1e-4 and less at the noise end.
-X0_RANGE = (-1.0, 2.0)
+LABEL_RANGE = (-1.0, 2.0)
 
 Denoiser = Callable[[Tensor, Tensor], Tensor]
+Range = tuple[float, float] | tuple[Tensor, Tensor]
 
 
 class PosteriorCoefficients(NamedTuple):
@@ -57,6 +58,8 @@ class GaussianProcess:
     prediction : {"x0", "eps"}
         What the denoiser returns: the clean state, counted from the prior mean (so that
         a network that returns 0 repeats the prior mean), or the noise.
+    x0_range : pair of float or of Tensor of shape (K,)
+        Least and largest clean value; guesses of S_0 are cut to it.
     device : torch.device or str
     dtype : torch.dtype
     """
@@ -66,11 +69,15 @@ class GaussianProcess:
         schedule: NoiseSchedule,
         prediction: str = "x0",
         *,
+        x0_range: Range = LABEL_RANGE,
         device: torch.device | str = "cpu",
         dtype: torch.dtype = torch.float32,
     ) -> None:
         self.schedule = schedule
         self.prediction = prediction
+        low, high = x0_range
+        self.lowest = torch.as_tensor(low, device=device, dtype=dtype)
+        self.highest = torch.as_tensor(high, device=device, dtype=dtype)
         self.beta = schedule.beta.to(device=device, dtype=dtype)
         self.abar = schedule.abar.to(device=device, dtype=dtype)
 
@@ -99,14 +106,14 @@ class GaussianProcess:
         return s0 - f if self.prediction == "x0" else eps
 
     def clean_state(self, prediction: Tensor, s_t: Tensor, t: int, f: Tensor) -> Tensor:
-        """Turn the denoiser's answer into S_0, inside ``X0_RANGE``. (..., K)."""
+        """Turn the denoiser's answer into S_0, inside ``x0_range``. (..., K)."""
         if self.prediction == "x0":
             s0 = f + prediction
         else:
             abar = self.abar[t]
             drift = (1 - abar.sqrt()) * f + (1 - abar).sqrt() * prediction
             s0 = (s_t - drift) / abar.sqrt()
-        return s0.clamp(*X0_RANGE)
+        return s0.clamp(self.lowest, self.highest)
 
     def ddim_step(
         self, s0: Tensor, s_t: Tensor, t: int, t_next: int, f: Tensor
@@ -142,4 +149,36 @@ class GaussianProcess:
             steps = torch.full(s_t.shape[:-1], t, device=s_t.device)
             s0 = self.clean_state(denoise(s_t, steps), s_t, t, f)
             s_t = self.ddim_step(s0, s_t, t, t_next, f)
+        return s_t
+
+    def ddpm(
+        self, denoise: Denoiser, start: Tensor, f: Tensor, noise: Tensor
+    ) -> Tensor:
+        """Run the random reverse chain through all steps.
+
+        Parameters
+        ----------
+        denoise : callable
+            As for `ddim`.
+        start : Tensor of shape (..., K)
+            S_L.
+        f : Tensor of shape (..., K)
+        noise : Tensor of shape (L + 1, ..., K)
+            Standard normal; entry t is added on the way from step t to t - 1, entries 0
+            and 1 are not used: the last step adds none. Broadcast against the state, so
+            that rows may share it.
+
+        Returns
+        -------
+        Tensor of shape (..., K)
+            A draw of S_0.
+        """
+        s_t = start
+        for t in range(self.n_timesteps, 0, -1):
+            steps = torch.full(s_t.shape[:-1], t, device=s_t.device)
+            s0 = self.clean_state(denoise(s_t, steps), s_t, t, f)
+            g0, g1, g2, variance = self.posterior(steps[..., None])
+            s_t = g0 * s0 + g1 * s_t + g2 * f
+            if t > 1:
+                s_t = s_t + variance.sqrt() * noise[t]
         return s_t

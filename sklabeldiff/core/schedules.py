@@ -1,6 +1,6 @@
 """Noise schedules: how much signal a diffusion keeps at each step.
 
-Defines `NoiseSchedule` and the two schedules of the papers. Steps are counted from
+Defines `NoiseSchedule` and the schedules of the papers. Steps are counted from
 1 to ``n_timesteps``; step 0 is clean data, so ``abar[0] == 1`` and no formula needs a
 special case for the last reverse step.
 
@@ -63,10 +63,40 @@ def linear_schedule(n_timesteps: int) -> NoiseSchedule:
     return NoiseSchedule(beta.clamp(max=MAX_BETA))
 
 
+def respaced_schedule(n_timesteps: int) -> NoiseSchedule:
+    """DDPM's thousand linear steps, of which equally spaced ones are kept.
+
+    Each kept step removes the signal of all it stands for, so that a chain of ten
+    still ends in noise: abar_L < 1e-4.
+    """
+    abar = linear_schedule(LINEAR_STEPS).abar
+    kept = torch.linspace(0, LINEAR_STEPS, n_timesteps + 1).round().long()
+    beta = 1 - abar[kept][1:] / abar[kept][:-1]
+    return NoiseSchedule(beta.clamp(max=MAX_BETA))
+
+
+def unscaled_schedule(n_timesteps: int) -> NoiseSchedule:
+    """DDPM's linear betas on a shorter chain as they are, as DTM's paper prints it.
+
+    With ten steps abar_L = .904: the chain does not reach noise, and must not start
+    there.
+    """
+    return NoiseSchedule(
+        torch.linspace(LINEAR_START, LINEAR_END, n_timesteps, dtype=torch.float64)
+    )
+
+
+SCHEDULES = {
+    "cosine": cosine_schedule,
+    "linear": linear_schedule,
+    "respaced": respaced_schedule,
+    "paper": unscaled_schedule,
+}
+
+
 def make_schedule(name: str, n_timesteps: int) -> NoiseSchedule:
-    """Return the schedule called ``name`` ("cosine" or "linear")."""
-    schedules = {"cosine": cosine_schedule, "linear": linear_schedule}
-    return schedules[name](n_timesteps)
+    """Return the schedule called ``name``, one of ``SCHEDULES``."""
+    return SCHEDULES[name](n_timesteps)
 
 
 def sampling_steps(n_timesteps: int, n_sampling_steps: int) -> list[int]:

@@ -21,10 +21,16 @@ from torch import Tensor, nn
 from torch.utils.data import Dataset, Sampler
 
 BatchLoss = Callable[[nn.Module, Tensor], Tensor]
+ParameterGroups = list[tuple[str, dict[str, float]]]
 
 GRADIENT_NORM = 1.0  # LRA's clip
 WARM_UP = 0.05  # share of the planned updates
 EMA_HORIZON = 10.0  # early on, the average forgets its random start faster
+# max_epochs="auto" of a classifier: whichever ends first.
+AUTO_EPOCHS, MAX_UPDATES = 200, 3000
+DECAY_SHARE = 0.2  # of the epochs, at the end
+N_STAGES = 20  # after each of them a caller is told
+SPARED_BIASES: ParameterGroups = [("*.bias", {"weight_decay": 0.0})]
 
 
 class RowIndex(Dataset):
@@ -49,7 +55,7 @@ class EpochBatches(Sampler):
         self, n_rows: int, batch_size: int, generator: torch.Generator
     ) -> None:
         self.n_rows = n_rows
-        self.n_batches = max(1, round(n_rows / batch_size))
+        self.n_batches = n_batches(n_rows, batch_size)
         self.generator = generator
 
     def __len__(self) -> int:
@@ -61,6 +67,20 @@ class EpochBatches(Sampler):
         device = self.generator.device
         order = torch.randperm(self.n_rows, generator=self.generator, device=device)
         yield from order.tensor_split(self.n_batches)
+
+
+def n_batches(n_rows: int, batch_size: int) -> int:
+    """Count the batches of an epoch, which are as near to ``batch_size`` as can be."""
+    return max(1, round(n_rows / batch_size))
+
+
+def n_epochs(
+    max_epochs: int | str, n_rows: int, batch_size: int, max_updates: int = MAX_UPDATES
+) -> int:
+    """Return max_epochs, with a number for "auto"."""
+    if not isinstance(max_epochs, str):
+        return max_epochs
+    return max(1, min(AUTO_EPOCHS, max_updates // n_batches(n_rows, batch_size)))
 
 
 def as_is(batch: Any) -> Any:
@@ -120,11 +140,14 @@ class Trainer:
     learning_rate : float
         Peak rate: linear warm-up, then constant, then a half cosine (see `decay`).
     weight_decay : float
-        Decoupled; biases are spared.
+        Decoupled; see ``parameter_groups`` for what is spared.
     ema : float
         Decay of the averaged weights per update, which are the ones to predict with.
     planned_updates : int
         Updates foreseen; sets the length of the warm-up.
+    parameter_groups : list of (str, dict)
+        Patterns of parameter names and the optimiser's settings for them, where
+        "lr_scale" multiplies the rate. By default biases are spared from weight decay.
     """
 
     def __init__(
@@ -139,6 +162,7 @@ class Trainer:
         weight_decay: float,
         ema: float,
         planned_updates: int,
+        parameter_groups: ParameterGroups = SPARED_BIASES,
     ) -> None:
         self.generator = generator
         self.ema = ema
@@ -156,7 +180,7 @@ class Trainer:
             module,
             criterion=nn.MSELoss,  # not used: skorch wants one
             optimizer=torch.optim.AdamW,
-            optimizer__param_groups=[("*.bias", {"weight_decay": 0.0})],
+            optimizer__param_groups=parameter_groups,
             optimizer__weight_decay=weight_decay,
             optimizer__fused=True,
             lr=learning_rate,
@@ -250,6 +274,24 @@ class Trainer:
         torch._foreach_lerp_(averaged, current, 1 - keep)
 
 
+def train_in_stages(
+    trainer: Trainer, n_epochs: int, after_stage: Callable[[int], object]
+) -> None:
+    """Train for all epochs; the rate falls over the last ones.
+
+    ``after_stage`` is told how many epochs have passed since it was last called.
+    """
+    last = max(1, round(DECAY_SHARE * n_epochs))
+    stage = max(1, n_epochs // N_STAGES)
+    for end in (n_epochs - last, n_epochs):
+        if end == n_epochs:
+            trainer.decay(last)
+        while trainer.n_epochs < end:
+            epochs = min(stage, end - trainer.n_epochs)
+            trainer.run(epochs)
+            after_stage(epochs)
+
+
 class _TrainerCallback(Callback):
     """Ties skorch's loop to its `Trainer`: rate, clipping, averaging, counting."""
 
@@ -259,7 +301,7 @@ class _TrainerCallback(Callback):
     def on_batch_begin(self, net: NeuralNet, **kwargs: Any) -> None:
         rate = self.trainer.rate()
         for group in net.optimizer_.param_groups:
-            group["lr"] = rate
+            group["lr"] = rate * group.get("lr_scale", 1.0)
 
     def on_grad_computed(self, net: NeuralNet, **kwargs: Any) -> None:
         nn.utils.clip_grad_norm_(net.module_.parameters(), GRADIENT_NORM)

@@ -4,15 +4,15 @@ import pytest
 import torch
 from torch.testing import assert_close
 
-from sklabeldiff.core.process import X0_RANGE, GaussianProcess
+from sklabeldiff.core.process import LABEL_RANGE, GaussianProcess
 from sklabeldiff.core.schedules import make_schedule
 
 PRIOR_MEANS = [0.0, 0.3, -0.7]
 
 
-def process(n_timesteps=100, name="cosine", prediction="x0"):
+def process(n_timesteps=100, name="cosine", prediction="x0", **settings):
     schedule = make_schedule(name, n_timesteps)
-    return GaussianProcess(schedule, prediction, dtype=torch.float64)
+    return GaussianProcess(schedule, prediction, dtype=torch.float64, **settings)
 
 
 def iterate(schedule, coefficient, s0, f):
@@ -171,7 +171,7 @@ def test_ddim_step_to_the_same_noise_as_the_posterior_limit(generator):
 def test_wild_guesses_of_the_clean_state_are_clamped(prediction):
     p = process(prediction=prediction)
     s = torch.zeros((2, 3), dtype=torch.float64)
-    for value, bound in ((1e6, X0_RANGE[1]), (-1e6, X0_RANGE[0])):
+    for value, bound in ((1e6, LABEL_RANGE[1]), (-1e6, LABEL_RANGE[0])):
         wild = torch.full_like(s, value if prediction == "x0" else -value)
         guess = p.clean_state(wild, s, 100, s)
         assert torch.equal(guess, torch.full_like(s, bound))
@@ -190,3 +190,65 @@ def test_target_is_what_the_denoiser_should_return(generator):
 def test_network_that_returns_zero_repeats_the_prior_mean(generator):
     f = torch.rand((4, 5), generator=generator, dtype=torch.float64)
     assert_close(process().ddim(lambda s, t: torch.zeros_like(s), f, f, 10), f)
+
+
+# Mean kept and standard deviation of a ten-step chain for data N(1, v), with the best
+# linear predictor: the table of section 5.2 of DTM's method page.
+CHAINS = [
+    ("paper", 1.0, 0.096, 0.985),
+    ("paper", 0.25, 0.299, 0.772),
+    ("paper", 0.01, 0.914, 0.116),
+    ("respaced", 1.0, 1.000, 0.740),
+    ("respaced", 0.25, 1.000, 0.333),
+    ("respaced", 0.01, 1.000, 0.028),
+    ("cosine", 1.0, 1.000, 0.825),
+    ("cosine", 0.25, 1.000, 0.389),
+    ("cosine", 0.01, 1.000, 0.047),
+]
+
+
+@pytest.mark.parametrize(("name", "v", "mean", "std"), CHAINS)
+@pytest.mark.parametrize("prediction", ["x0", "eps"])
+def test_random_chain_with_an_oracle(name, v, mean, std, prediction):  # DTM, check 10
+    p = process(10, name, prediction, x0_range=(-torch.inf, torch.inf))
+    abar = p.abar
+
+    def oracle(s, t):
+        share = abar[t].sqrt() * v / (abar[t] * v + 1 - abar[t])
+        s0 = 1 + share[:, None] * (s - abar[t].sqrt()[:, None])
+        noise = s - abar[t].sqrt()[:, None] * s0
+        return s0 if prediction == "x0" else noise / (1 - abar[t]).sqrt()[:, None]
+
+    gen = torch.Generator().manual_seed(0)
+    n = 200_000
+    start = torch.randn((n, 1), generator=gen, dtype=torch.float64)
+    noise = torch.randn((11, n, 1), generator=gen, dtype=torch.float64)
+    drawn = p.ddpm(oracle, start, torch.zeros_like(start), noise)
+    # The table counts the mean kept from the noise end, where it starts at 0.
+    assert drawn.mean().item() == pytest.approx(mean, abs=0.01)
+    assert drawn.std().item() == pytest.approx(std, abs=0.01)
+
+
+def test_last_step_of_the_random_chain_adds_no_noise(generator):  # DTM, check 11
+    p = process(10, "respaced")
+    start = torch.randn((5, 2), generator=generator, dtype=torch.float64)
+    noise = torch.randn((11, 5, 2), generator=generator, dtype=torch.float64)
+
+    def run(changed):
+        other = noise.clone()
+        other[changed] += 1
+        return p.ddpm(lambda s, t: 0.5 * s, start, torch.zeros_like(start), other)
+
+    same = p.ddpm(lambda s, t: 0.5 * s, start, torch.zeros_like(start), noise)
+    assert_close(run(0), same, rtol=0, atol=0)
+    assert_close(run(1), same, rtol=0, atol=0)
+    assert not torch.allclose(run(2), same)
+
+
+def test_random_chain_keeps_guesses_in_the_range_asked_for(generator):
+    low, high = torch.tensor([-1.0, 0.0]), torch.tensor([0.5, 2.0])
+    p = process(10, "respaced", x0_range=(low.double(), high.double()))
+    start = torch.zeros((4, 2), dtype=torch.float64)
+    noise = torch.zeros((11, 4, 2), dtype=torch.float64)
+    found = p.ddpm(lambda s, t: torch.full_like(s, 9.0), start, start, noise)
+    assert_close(found, high.double().expand(4, 2))

@@ -10,10 +10,12 @@ from sklabeldiff.core.schedules import (
     cosine_schedule,
     linear_schedule,
     make_schedule,
+    respaced_schedule,
     sampling_steps,
+    unscaled_schedule,
 )
 
-SCHEDULES = ["cosine", "linear"]
+SCHEDULES = ["cosine", "linear", "respaced", "paper"]
 LENGTHS = [1, 2, 20, 100, 1000]
 
 
@@ -52,6 +54,21 @@ def test_linear_is_the_ddpm_schedule_at_a_thousand_steps():
 @pytest.mark.parametrize("n_timesteps", [20, 100, 1000])
 def test_linear_chains_of_any_length_end_in_noise(n_timesteps):
     assert linear_schedule(n_timesteps).abar[-1] < 1e-4
+
+
+def test_respaced_chain_keeps_the_signal_of_its_steps():  # DTM, check 9
+    expected = [0.897, 0.659, 0.396, 0.195, 0.0786, 0.0259, 0.00697]
+    expected += [0.00153, 0.000275, 0.0000404]
+    abar = respaced_schedule(10).abar
+    np.testing.assert_allclose(abar[1:], expected, rtol=5e-3)
+    assert abar[-1] < 1e-4
+    np.testing.assert_allclose(abar, linear_schedule(1000).abar[::100], rtol=1e-12)
+
+
+def test_printed_chain_does_not_reach_noise():  # DTM, check 9
+    schedule = unscaled_schedule(10)
+    assert schedule.abar[-1].item() == pytest.approx(0.9037, abs=5e-5)
+    assert schedule.beta[[0, -1]].tolist() == pytest.approx([1e-4, 0.02])
 
 
 def test_unknown_schedule_is_refused():

@@ -1,0 +1,121 @@
+"""The fitted DTM as plain arrays, and the object that predicts made from them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from sklabeldiff._arrays import Arrays, part_of
+from sklabeldiff.base import load_arrays, state_arrays
+from sklabeldiff.core.blocks import in_blocks
+from sklabeldiff.core.scaling import Standardizer
+from sklabeldiff.core.transition_diffusion import TransitionGenerator
+from sklabeldiff.core.transition_table import TransitionTable
+
+MakeGenerator = Callable[[TransitionTable, Tensor], TransitionGenerator]
+
+
+def nearest_group(e: Tensor, centroids: Tensor) -> Tensor:
+    """Group whose centroid is nearest. (n, p), (K, p) -> (n,)."""
+    return in_blocks(lambda rows: torch.cdist(rows, centroids).argmin(1), e)
+
+
+@dataclass
+class Predictor:
+    """Rows in; probabilities and transition matrices out.
+
+    Parameters
+    ----------
+    scaler : Standardizer
+    network : nn.Module or None
+        The classifier; None where a scikit-learn classifier takes its place.
+    generator : TransitionGenerator
+    centroids : Tensor of shape (K, p)
+    device : torch.device
+    """
+
+    scaler: Standardizer
+    network: nn.Module | None
+    generator: TransitionGenerator
+    centroids: Tensor
+    device: torch.device
+
+    @classmethod
+    def from_arrays(
+        cls,
+        arrays: Arrays,
+        network: nn.Module | None,
+        make_generator: MakeGenerator,
+        equal_norm: bool,
+        device: torch.device,
+    ) -> Predictor:
+        """Undo `predictor_arrays`; ``network`` comes with any weights."""
+        scaler = Standardizer(**part_of(arrays, "scaler"), equal_norm=equal_norm)
+        tensors = {
+            name: torch.tensor(value, device=device)
+            for name, value in part_of(arrays, "transitions").items()
+        }
+        table = TransitionTable(tensors["mean"], tensors["basis"], tensors["z"])
+        generator = make_generator(table, tensors["noise"])
+        load_arrays(generator.denoiser, part_of(arrays, "denoiser"))
+        if network is not None:
+            load_arrays(network, part_of(arrays, "classifier"))
+            network = network.to(device).eval()
+        return cls(scaler, network, generator, tensors["centroids"], device)
+
+    def scaled(self, X: NDArray[np.floating]) -> Tensor:
+        """Rows as the networks see them. (n, p) -> (n, p)."""
+        return torch.as_tensor(self.scaler(X), device=self.device)
+
+    def transition(self, X: NDArray[np.floating]) -> NDArray[np.float32]:
+        """T(x). (n, p) -> (n, C, C)."""
+        e = self.scaled(X)
+        g = nearest_group(e, self.centroids)
+        return self.generator.transition(e, g).cpu().numpy()
+
+    def columns(
+        self, X: NDArray[np.floating], V: NDArray[np.floating]
+    ) -> NDArray[np.float32]:
+        """How well each true class explains what was given. -> (n, C)."""
+        e = self.scaled(X)
+        weights = torch.as_tensor(V, dtype=e.dtype, device=self.device)
+        g = nearest_group(e, self.centroids)
+        return self.generator.columns(e, g, weights).cpu().numpy()
+
+    def given_distribution(
+        self, X: NDArray[np.floating], f: NDArray[np.floating]
+    ) -> NDArray[np.float32]:
+        """T(x)^T f(x). (n, p), (n, C) -> (n, C)."""
+        e = self.scaled(X)
+        proba = torch.as_tensor(f, dtype=e.dtype, device=self.device)
+        g = nearest_group(e, self.centroids)
+        return self.generator.given_distribution(e, g, proba).cpu().numpy()
+
+
+def predictor_arrays(
+    scaler: Standardizer,
+    network: nn.Module | None,
+    generator: TransitionGenerator,
+    centroids: Tensor,
+) -> Arrays:
+    """Return all arrays that prediction needs, by name."""
+    table = generator.table
+    tensors = {
+        "mean": table.mean,
+        "basis": table.basis,
+        "z": table.z,
+        "noise": generator.noise,
+        "centroids": centroids,
+    }
+    arrays = {"scaler.mean": scaler.mean, "scaler.scale": scaler.scale}
+    arrays |= {f"transitions.{k}": v.cpu().numpy() for k, v in tensors.items()}
+    states = {"denoiser": generator.denoiser, "classifier": network}
+    for name, module in states.items():
+        if module is not None:
+            arrays |= {f"{name}.{k}": v for k, v in state_arrays(module).items()}
+    return arrays

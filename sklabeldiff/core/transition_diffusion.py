@@ -1,0 +1,131 @@
+"""A conditional diffusion over transition weights: T(x) from the features of a row.
+
+    z      (d, b, r)  coordinates of the weights, d draws for each row
+    e      (b, p)     features of the row
+    g      (b,)       group of the row
+    T      (b, C, C)  mean over the draws of the matrices, not of the weights: P(given |
+                      true, x) is an expectation over T
+    V, c   (b, C)     what was given and its columns, see `noisy_classifier`
+
+All rows share the noise of a draw. What is drawn for a row then depends on that row
+alone, whatever the batch, and no n x C x C array ever exists: rows pass in blocks.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from .blocks import BLOCK_ROWS, in_blocks
+from .noisy_classifier import columns_of
+from .process import GaussianProcess
+from .transition_table import TransitionTable
+
+MAX_BLOCK_ENTRIES = 2**22  # of all draws' matrices of a block: 16 MB, a few times
+
+GENERATORS = ("diffusion", "regression", "group")
+
+
+@dataclass
+class TransitionGenerator:
+    """Draws transition matrices for rows.
+
+    Parameters
+    ----------
+    kind : {"diffusion", "regression", "group"}
+        Reverse chain; the denoiser's single answer at the noise end, trained there
+        alone; or the matrix of the row's group.
+    table : TransitionTable
+    denoiser : nn.Module
+    process : GaussianProcess
+        Over the coordinates, without prior mean.
+    noise : Tensor of shape (L + 1, d, 1, r)
+        Of the reverse chain. Entry 0 is where it starts.
+    from_group : bool
+        Whether the chain starts at the noised matrix of the row's group, for schedules
+        that do not reach noise.
+    """
+
+    kind: str
+    table: TransitionTable
+    denoiser: nn.Module
+    process: GaussianProcess
+    noise: Tensor
+    from_group: bool = False
+
+    @property
+    def is_trained(self) -> bool:
+        """Whether there is anything to train."""
+        return self.kind != "group" and self.table.n_coordinates > 0
+
+    def loss(
+        self, module: nn.Module, e: Tensor, g: Tensor, gen: torch.Generator
+    ) -> Tensor:
+        """Denoising loss (Algorithm 1), or squared error. (b, p), (b,) -> (b,)."""
+        z0 = self.table.z[g]
+        zero = torch.zeros_like(z0)
+        L = self.process.n_timesteps
+        if self.kind == "regression":
+            t = torch.full((len(z0),), L, device=z0.device)
+            return (module(zero, t, e) - z0).square().mean(1)
+        t = torch.randint(L, (len(z0),), generator=gen, device=z0.device) + 1
+        eps = torch.randn(z0.shape, generator=gen, device=z0.device)
+        z_t = self.process.marginal(z0, t, eps, zero)
+        error = module(z_t, t, e) - self.process.target(z0, eps, zero)
+        return error.square().mean(1)
+
+    def coordinates(self, e: Tensor, g: Tensor) -> Tensor:
+        """Draws of z for one block of rows. (b, p), (b,) -> (d, b, r)."""
+        z_group = self.table.z[g]
+        if not self.is_trained:
+            return z_group[None]
+        if self.kind == "regression":
+            t = torch.full((len(e),), self.process.n_timesteps, device=e.device)
+            return self.denoiser(torch.zeros_like(z_group), t, e)[None]
+        start = self.noise[0].expand(-1, len(e), -1)
+        if self.from_group:
+            t = torch.tensor(self.process.n_timesteps, device=e.device)
+            start = self.process.marginal(z_group, t, start, torch.zeros_like(z_group))
+
+        def denoise(z: Tensor, t: Tensor) -> Tensor:
+            return self.denoiser(z, t, e)
+
+        return self.process.ddpm(denoise, start, torch.zeros_like(start), self.noise)
+
+    def mean_transition(self, e: Tensor, g: Tensor) -> Tensor:
+        """T of one block of rows. (b, p), (b,) -> (b, C, C)."""
+        return self.table.transition(self.coordinates(e, g)).mean(0)
+
+    @torch.inference_mode()
+    def transition(self, e: Tensor, g: Tensor) -> Tensor:
+        """T of rows. (n, p), (n,) -> (n, C, C)."""
+        return self._in_blocks(lambda e, g: self.mean_transition(e, g[:, 0]), e, g)
+
+    @torch.inference_mode()
+    def columns(self, e: Tensor, g: Tensor, V: Tensor) -> Tensor:
+        """Columns of T that explain what was given. (n, p), (n,), (n, C) -> (n, C)."""
+
+        def block(e: Tensor, g: Tensor, V: Tensor) -> Tensor:
+            return columns_of(self.mean_transition(e, g[:, 0]), V)
+
+        return self._in_blocks(block, e, g, V)
+
+    @torch.inference_mode()
+    def given_distribution(self, e: Tensor, g: Tensor, f: Tensor) -> Tensor:
+        """T(x)^T f, probability of each given label. (n, p), (n,), (n, C) -> (n, C)."""
+
+        def block(e: Tensor, g: Tensor, f: Tensor) -> Tensor:
+            return torch.einsum("bij,bi->bj", self.mean_transition(e, g[:, 0]), f)
+
+        return self._in_blocks(block, e, g, f)
+
+    def _in_blocks(
+        self, function: Callable[..., Tensor], e: Tensor, g: Tensor, *more: Tensor
+    ) -> Tensor:
+        self.denoiser.eval()
+        entries = self.noise.shape[1] * self.table.n_classes**2
+        rows = max(1, min(BLOCK_ROWS, MAX_BLOCK_ENTRIES // entries))
+        return in_blocks(function, e, g[:, None], *more, block_rows=rows)

@@ -1,0 +1,750 @@
+"""DTMClassifier: wrong labels undone by transition matrices that a diffusion draws."""
+
+from __future__ import annotations
+
+import copy
+import dataclasses
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+import torch
+from numpy.typing import ArrayLike, NDArray
+from sklearn.base import clone
+from sklearn.cluster import KMeans, MiniBatchKMeans
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.utils import check_random_state
+from sklearn.utils.validation import check_is_fitted, has_fit_parameter, validate_data
+from torch import Tensor, nn
+from tqdm.auto import tqdm
+
+from sklabeldiff._checkpoint import Checkpoint, Stages
+from sklabeldiff._dtm_predictor import Predictor, nearest_group, predictor_arrays
+from sklabeldiff.base import (
+    NetworkClassifier,
+    TrainingData,
+    check_number,
+    check_option,
+    layer_widths,
+)
+from sklabeldiff.core.group_transitions import is_labelled
+from sklabeldiff.core.layers import mlp
+from sklabeldiff.core.matrix_denoisers import MATRIX_DENOISERS
+from sklabeldiff.core.noisy_classifier import label_posterior
+from sklabeldiff.core.noisy_training import (
+    WatchedTraining,
+    network_proba,
+    split_rows,
+    train_forward,
+)
+from sklabeldiff.core.process import GaussianProcess
+from sklabeldiff.core.scaling import Standardizer, choose_row_scaling
+from sklabeldiff.core.schedules import make_schedule
+from sklabeldiff.core.transition_diffusion import GENERATORS, TransitionGenerator
+from sklabeldiff.core.transition_estimation import (
+    SOURCES,
+    FirstNetwork,
+    TransitionEstimation,
+    train_generator,
+)
+from sklabeldiff.core.transition_table import (
+    TransitionTable,
+    full_table,
+    principal_table,
+)
+from sklabeldiff.core.transition_weights import weights_of
+
+GROUPS_PER_CLASS, ROWS_PER_GROUP = 10, 20  # K = min(10 C, n / 20)
+KMEANS_STARTS, KMEANS_PASSES = 3, 50
+MINI_BATCH_ROWS = 200_000  # above it K-means sees batches
+ROW_SCALING_NEIGHBORS = 10
+MAX_TABLE_ENTRIES = 2**28  # of the group matrices: 1 GB
+MAX_FULL_CLASSES = 200
+DENOISER_WIDTH = 256
+MIN_BELIEF = 1e-3  # classes less believed in are not worth a row of their own
+HALF = 0.5  # with more wrong labels than right ones, which are the right ones?
+
+
+class DTMClassifier(NetworkClassifier):
+    r"""Instance-dependent transition matrices from a diffusion, for noisy labels (DTM).
+
+    Every training row comes with one label that may be wrong, in a way that may depend
+    on the row; or with a candidate set that may lack the true label. Assumes that in
+    every region of the data the right label is more frequent than any single wrong
+    one. Rows are grouped, each group gets a matrix of flip probabilities, a diffusion
+    conditioned on the features turns these into a matrix for every row, and a
+    classifier of the true labels is trained through it.
+
+    Parameters
+    ----------
+    n_groups : int or "auto", default="auto"
+        Groups found by K-means. "auto" is ten a class, and at most one for 20 rows.
+    group_estimator : {"dirichlet", "volmin"}, default="dirichlet"
+        How group matrices are found: expected counts shrunk to the global matrix, or
+        by gradient descent from the global matrix (the literal reading).
+    responsibility_source : {"auto", "model", "majority", "smoother"}, default="auto"
+        Whose word the counts take for the true class of a row: the first network's, the
+        most frequent label of its group, or the labels of near rows. "auto" tries all
+        three for a third of the epochs and keeps the one that makes held-out labels
+        most likely.
+    kappa : float, default=10.0
+        Rows that the global matrix counts for in each class of a group.
+    volume_penalty : float, default=1e-4
+        Weight of log|det T| in the search for the global matrix (VolMinNet).
+    generator : {"diffusion", "regression", "group"}, default="diffusion"
+        Where a row's matrix comes from: draws of the diffusion, a regression with the
+        same network, or its group's matrix as it is.
+    network : {"mlp", "unet", "axial"}, default="mlp"
+        Denoiser of matrices.
+    representation : {"auto", "pca", "full"}, default="auto"
+        What is diffused: principal coordinates of the group matrices, or all entries.
+        "auto" is "pca" for "mlp" and "full" for the others, which need it.
+    prediction : {"x0", "eps"}, default="x0"
+        What the denoiser predicts: the clean matrix, or the noise.
+    n_timesteps : int, default=10
+        Steps of the diffusion.
+    schedule : {"respaced", "paper"}, default="respaced"
+        Noise schedule: equally spaced steps of the usual thousand; or the printed one,
+        which does not reach noise, so that draws start from the group's matrix.
+    n_draws : int, default=8
+        Matrices drawn for a row, and averaged.
+    resample : bool, default=False
+        Whether the classifier sees fresh draws in every update, rather than the same
+        average. Slow.
+    classifier : torch module or scikit-learn classifier, default=None
+        What is trained last, on standardised rows. None is a perceptron of `hidden`
+        layers. A copy of a module is trained through the matrices; it maps
+        (n_samples, n_features) to (n_samples, n_classes) scores. A scikit-learn
+        classifier needs ``sample_weight``: it is fitted to every class of every row,
+        weighted by the corrected beliefs, and sees classes as 0, 1, ...
+    hidden : int or tuple of int, default=(256, 256)
+        Widths of the hidden layers of the perceptrons; () is a linear model.
+    max_epochs : int or "auto", default="auto"
+        Passes over the training rows in each of the trainings. "auto" is 200, or fewer
+        where that is more than 3000 updates.
+    batch_size : int, default=256
+        Rows in an update.
+    learning_rate : float, default=1e-3
+        Peak rate of AdamW.
+    validation_fraction : float or "per_class", default=0.1
+        Share of the labelled rows that are not trained on, by which epochs and
+        `responsibility_source` are chosen; in [0, 0.5]. "per_class" holds out ten rows
+        of each given class, as in the paper.
+    standardize : {"auto", "standard"} or None, default="auto"
+        "standard" gives columns mean 0 and variance 1; "auto" then also scales rows to
+        equal norm where that makes the labels of near rows more alike.
+    classes : array-like of shape (n_classes,), default=None
+        All labels, in the order of ``classes_``.
+    missing_label : int, float, str or None, default=None
+        A value of `y` that marks an unlabelled row, besides None and NaN.
+    device : str, default="auto"
+        Torch device; "auto" is a GPU where there is one.
+    checkpoint_dir : str, Path or None, default=None
+        Folder in which a fit leaves each finished stage. A fit with the same data and
+        parameters goes on from there, to the same result; when done it removes it.
+    random_state : int, RandomState instance or None, default=None
+        The only source of randomness. Equal seeds give equal models on a CPU.
+    verbose : int, default=0
+        Shows progress bars if positive.
+
+    Attributes
+    ----------
+    classes_ : ndarray of shape (n_classes,)
+        The user's labels.
+    label_distribution_ : ndarray of shape (n_samples, n_classes), float32
+        Beliefs about the true label of each training row, given its features and its
+        label. Not confined to the label given.
+    candidate_sets_ : ndarray of shape (n_samples, n_classes), bool
+        What was given for the training rows.
+    transition_matrix_ : ndarray of shape (n_classes, n_classes), float32
+        Entry (i, j): share of rows of class i that were given j, over all rows.
+    group_transition_matrices_ : ndarray of shape (n_groups, n_classes, n_classes)
+        The matrices that the diffusion learnt from, float32.
+    groups_ : ndarray of shape (n_samples,), int64
+        Group of each training row.
+    noise_rate_ : float
+        Estimated share of labelled training rows whose true label was not given.
+    responsibility_source_ : str
+        The source that was used.
+    estimator_ : classifier
+        The fitted scikit-learn classifier, where `classifier` is one.
+    row_scaling_ : bool
+        Whether rows are scaled to equal norm.
+    history_ : list of dict
+        "stage", "epoch" and mean "loss" of each epoch of each training.
+    n_iter_ : int
+        Epochs of the last training.
+    n_features_in_ : int
+        Number of columns of `X`.
+    feature_names_in_ : ndarray of shape (`n_features_in_`,)
+        Names of the columns, where X has names that are strings.
+
+    See Also
+    --------
+    sklabeldiff.baselines.VolMinNetClassifier : The first stage alone: one matrix for
+        all rows.
+    DDMPClassifier : For candidate sets that hold the true label.
+
+    Notes
+    -----
+    With :math:`T_{ij}(x) = P(\text{given } j \mid \text{true } i, x)` and the
+    classifier f, the loss of a row is :math:`-\log \sum_{j \in Y} (T(x)^\top f(x))_j`
+    for its set Y of one or more labels [1]_: an unlabelled row has loss 0. The
+    prediction is f(x) alone.
+
+    Stated by the paper: K-means, one VolMinNet [2]_ matrix a group, the transform
+    between weights and matrices (with column sums, which contradicts its own text: rows
+    here), the conditional diffusion over weights, the loss. Reconstructed by us: a
+    shared first network and shrinkage, since a group has too few rows to learn a matrix
+    from alone; the respaced schedule, since the printed one does not reach noise;
+    principal coordinates; the network; averaged draws. Added by us: responsibilities
+    from the group's majority and from the kernel smoother, their choice by held-out
+    labels, candidate sets, the prediction of clean weights.
+
+    A group's matrix is all that the diffusion can learn about its rows, so that at best
+    it smooths the groups; see the benchmarks for what it adds over a regression.
+    The transform cannot express a class that is more often given wrong than right.
+
+    Probabilities are not calibrated.
+
+    References
+    ----------
+    .. [1] "Estimating Transition Matrix with Diffusion Models for Instance-Dependent
+           Label Noise", OpenReview zeNwOAcb4q, 2024.
+    .. [2] X. Li, T. Liu, B. Han, G. Niu, M. Sugiyama, "Provably End-to-end Label-Noise
+           Learning without Anchor Points", ICML 2021.
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_iris
+    >>> from sklabeldiff import DTMClassifier
+    >>> from sklabeldiff.datasets import make_noisy_labels
+    >>> X, y = load_iris(return_X_y=True)
+    >>> noisy = make_noisy_labels(X, y, kind="parts", rate=0.3, random_state=0)
+    >>> clf = DTMClassifier(random_state=0).fit(X, noisy)
+    >>> bool((clf.predict(X) == y).mean() > 0.9)
+    True
+    """
+
+    def __init__(
+        self,
+        n_groups: int | str = "auto",
+        *,
+        group_estimator: str = "dirichlet",
+        responsibility_source: str = "auto",
+        kappa: float = 10.0,
+        volume_penalty: float = 1e-4,
+        generator: str = "diffusion",
+        network: str = "mlp",
+        representation: str = "auto",
+        prediction: str = "x0",
+        n_timesteps: int = 10,
+        schedule: str = "respaced",
+        n_draws: int = 8,
+        resample: bool = False,
+        classifier: Any = None,
+        hidden: int | tuple[int, ...] = (256, 256),
+        max_epochs: int | str = "auto",
+        batch_size: int = 256,
+        learning_rate: float = 1e-3,
+        validation_fraction: float | str = 0.1,
+        standardize: str | None = "auto",
+        classes: ArrayLike | None = None,
+        missing_label: Any = None,
+        device: str = "auto",
+        checkpoint_dir: str | Path | None = None,
+        random_state: Any = None,
+        verbose: int = 0,
+    ) -> None:
+        self.n_groups = n_groups
+        self.group_estimator = group_estimator
+        self.responsibility_source = responsibility_source
+        self.kappa = kappa
+        self.volume_penalty = volume_penalty
+        self.generator = generator
+        self.network = network
+        self.representation = representation
+        self.prediction = prediction
+        self.n_timesteps = n_timesteps
+        self.schedule = schedule
+        self.n_draws = n_draws
+        self.resample = resample
+        self.classifier = classifier
+        self.hidden = hidden
+        self.max_epochs = max_epochs
+        self.batch_size = batch_size
+        self.learning_rate = learning_rate
+        self.validation_fraction = validation_fraction
+        self.standardize = standardize
+        self.classes = classes
+        self.missing_label = missing_label
+        self.device = device
+        self.checkpoint_dir = checkpoint_dir
+        self.random_state = random_state
+        self.verbose = verbose
+
+    def fit(self, X: ArrayLike, y: Any) -> Self:
+        """Estimate the transition matrices and train the classifier through them.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            Features; scaled inside, see `standardize`.
+        y : array-like of shape (n_samples,) or (n_samples, n_classes)
+            The labels given, one a row; or candidate sets: a 0/1 or bool mask,
+            non-negative weights, or one collection of labels per row. None or NaN for
+            an unlabelled row.
+
+        Returns
+        -------
+        self : DTMClassifier
+            The fitted estimator.
+
+        Raises
+        ------
+        ValueError
+            If a class is never given to any row, the group matrices would not fit into
+            memory, X holds NaN, or a parameter is out of range.
+        TypeError
+            If a parameter is of the wrong type, or `classifier` takes no
+            ``sample_weight``.
+
+        Warns
+        -----
+        UserWarning
+            If `n_groups` is more than one for 20 rows, and is lowered.
+        ConvergenceWarning
+            If more than half of the labels seem wrong: which of two classes is the
+            right one can then not be told.
+        """
+        self._check_params()
+        data = self._check_fit(X, y)
+        self._check_given(data)
+        # Seeds of later stages count on from this one.
+        seed = int(check_random_state(self.random_state).randint(2**31 - 10))
+        device = self._device()
+        stages = Stages(self._checkpoint(data, seed), device)
+
+        scaler = self._fit_standardizer(data)
+        e = torch.as_tensor(scaler(data.X), device=device)
+        V = torch.as_tensor(data.relative_weights(), dtype=e.dtype, device=device)
+        (centroids,) = stages("groups", lambda: (self._find_groups(e, seed),))
+        g = nearest_group(e, centroids)
+        training = self._training(V, seed)
+        estimation = TransitionEstimation(
+            e, V, g, len(centroids), training, self._make_network
+        )
+        first = FirstNetwork(
+            *stages("first network", lambda: self._first_network(estimation))
+        )
+        source, T_groups = stages(
+            "group matrices", lambda: self._group_matrices(estimation, first)
+        )
+        generator = self._make_generator(T_groups, g, seed)
+        self._train_generator(generator, estimation, stages)
+        c = generator.columns(e, g, V)
+        network = self._train_classifier(estimation, generator, c, stages)
+        f = network_proba(network, e)
+
+        q = label_posterior(f, c)
+        self.label_distribution_ = q.cpu().numpy()
+        self.groups_ = g.cpu().numpy()
+        self.group_transition_matrices_ = T_groups.cpu().numpy()
+        self.transition_matrix_ = estimation.overall(f, first.T0, self.kappa).numpy()
+        self.noise_rate_ = float(1 - (q * V)[is_labelled(V)].sum(1).mean())
+        self.responsibility_source_ = source
+        self.history_ = history(stages)
+        self.n_iter_ = training.n_epochs()
+        self.row_scaling_ = scaler.equal_norm
+        kept = None if is_sklearn(self.classifier) else network
+        self.model_state_ = predictor_arrays(scaler, kept, generator, centroids)
+        if kept is None:
+            self.estimator_ = fit_weighted(self.classifier, e, q)
+        self._built = self._build()  # predict must not change the estimator
+        stages.checkpoint.remove()
+        self._warn()
+        return self
+
+    # -- the steps of fit, in order ------------------------------------------------
+
+    def _check_params(self) -> None:
+        check_option("group_estimator", self.group_estimator, ("dirichlet", "volmin"))
+        check_option(
+            "responsibility_source", self.responsibility_source, ("auto", *SOURCES)
+        )
+        check_option("generator", self.generator, GENERATORS)
+        check_option("network", self.network, tuple(MATRIX_DENOISERS))
+        check_option("representation", self.representation, ("auto", "pca", "full"))
+        check_option("prediction", self.prediction, ("x0", "eps"))
+        check_option("schedule", self.schedule, ("respaced", "paper"))
+        check_option("standardize", self.standardize, ("auto", "standard", None))
+        for name in ("n_timesteps", "n_draws", "batch_size"):
+            check_number(name, getattr(self, name), 1, integer=True)
+        for width in layer_widths(self.hidden):
+            check_number("hidden", width, 1, integer=True)
+        check_number("kappa", self.kappa, 0)
+        check_number("volume_penalty", self.volume_penalty, 0)
+        check_number("learning_rate", self.learning_rate, 0, open_low=True)
+        if self.n_groups != "auto":
+            check_number("n_groups", self.n_groups, 1, integer=True)
+        if self.max_epochs != "auto":
+            check_number("max_epochs", self.max_epochs, 1, integer=True)
+        if self.validation_fraction != "per_class":
+            check_number("validation_fraction", self.validation_fraction, 0, 0.5)
+        if self.network != "mlp" and self.representation == "pca":
+            raise ValueError(
+                f"network={self.network!r} works on whole matrices: leave "
+                "representation at 'auto', or use network='mlp'."
+            )
+        if is_sklearn(self.classifier):
+            if not has_fit_parameter(self.classifier, "sample_weight"):
+                raise TypeError(
+                    f"{type(self.classifier).__name__}.fit takes no sample_weight. Use "
+                    "a classifier that takes it, or a torch module."
+                )
+        elif not (self.classifier is None or isinstance(self.classifier, nn.Module)):
+            raise TypeError(
+                "classifier must be None, a torch module or a scikit-learn classifier, "
+                f"got {self.classifier!r}."
+            )
+
+    def _check_given(self, data: TrainingData) -> None:
+        """Refuse what no transition matrix can be learnt from."""
+        labelled = ~data.Y.all(1)
+        if not labelled.any():
+            raise ValueError(
+                "every row may be any class, so that nothing is known of the labels. "
+                "Give labels to some rows."
+            )
+        never = np.flatnonzero(~data.Y[labelled].any(0))
+        C = len(self.classes_)
+        if len(never):
+            name = self.classes_.tolist()[never[0]]
+            raise ValueError(
+                f"no row is given the class {name!r} ({len(never)} of {C} "
+                "classes are never given), so that nothing can be learnt "
+                "of it. Leave such classes out of `classes` or of the columns of y, or "
+                "label some rows with them."
+            )
+        if self._representation() == "full" and C > MAX_FULL_CLASSES:
+            raise ValueError(
+                f"representation='full' with {C} classes diffuses {C**2} numbers a "
+                f"row; it takes up to {MAX_FULL_CLASSES} classes. Use network='mlp' "
+                "with representation='pca'."
+            )
+        n_groups = self._n_groups(len(data.X))
+        if n_groups * C**2 > MAX_TABLE_ENTRIES:
+            most = max(1, MAX_TABLE_ENTRIES // C**2)
+            raise ValueError(
+                f"{n_groups} group matrices of {C} classes take "
+                f"{4e-9 * n_groups * C**2:.1f} GB. Set n_groups to at most {most}."
+            )
+
+    def _n_groups(self, n_rows: int) -> int:
+        """Return how many groups to make: at most one for 20 rows."""
+        most = max(1, n_rows // ROWS_PER_GROUP)
+        if self.n_groups == "auto":
+            return min(GROUPS_PER_CLASS * len(self.classes_), most)
+        if int(self.n_groups) > most:
+            warnings.warn(
+                f"n_groups={self.n_groups} leaves fewer than {ROWS_PER_GROUP} of the "
+                f"{n_rows} rows to a group; {most} groups are used. Lower n_groups, or "
+                "leave it at 'auto'.",
+                UserWarning,
+                stacklevel=4,
+            )
+        return min(int(self.n_groups), most)
+
+    def _representation(self) -> str:
+        if self.representation == "auto":
+            return "pca" if self.network == "mlp" else "full"
+        return self.representation
+
+    def _checkpoint(self, data: TrainingData, seed: int) -> Checkpoint:
+        params = self.get_params(deep=False) | {"random_state": seed}
+        for name in ("checkpoint_dir", "verbose", "device"):
+            del params[name]
+        return Checkpoint(self.checkpoint_dir, data, params)
+
+    def _fit_standardizer(self, data: TrainingData) -> Standardizer:
+        if self.standardize is None:
+            return Standardizer.identity(data.X.shape[1])
+        if self.standardize == "standard":
+            return Standardizer.fit(data.X)
+        return choose_row_scaling(data.X, data.Y, ROW_SCALING_NEIGHBORS)
+
+    def _find_groups(self, e: Tensor, seed: int) -> Tensor:
+        """Centroids of the groups. (n, p) -> (K, p)."""
+        n_groups = self._n_groups(len(e))
+        rows = e.cpu().numpy()
+        if len(rows) > MINI_BATCH_ROWS:
+            search: Any = MiniBatchKMeans(n_groups, random_state=seed)
+        else:
+            search = KMeans(
+                n_groups,
+                n_init=KMEANS_STARTS,
+                max_iter=KMEANS_PASSES,
+                random_state=seed,
+            )
+        with warnings.catch_warnings():
+            # Fewer distinct rows than groups: some centroids coincide and stay empty.
+            warnings.simplefilter("ignore", ConvergenceWarning)
+            search.fit(rows)
+        return torch.as_tensor(search.cluster_centers_, device=e.device)
+
+    def _training(self, V: Tensor, seed: int) -> WatchedTraining:
+        generator = torch.Generator().manual_seed(seed)
+        train, held = split_rows(V, self.validation_fraction, generator)
+        return WatchedTraining(
+            train, held, self.max_epochs, self.batch_size, self.learning_rate, seed
+        )
+
+    def _make_network(self, seed: int = 0) -> nn.Module:
+        """Perceptron with fresh weights."""
+        generator = torch.Generator().manual_seed(seed)
+        n_classes = len(self.classes_)
+        network = mlp(
+            self.n_features_in_, layer_widths(self.hidden), n_classes, generator
+        )
+        return network.to(self._device())
+
+    def _first_network(self, estimation: TransitionEstimation) -> FirstNetwork:
+        with self._bar("first network", estimation) as watched:
+            return watched.first_network(self.volume_penalty)
+
+    def _group_matrices(
+        self, estimation: TransitionEstimation, first: FirstNetwork
+    ) -> tuple[str, Tensor]:
+        """Source of the responsibilities, and the matrices found with it. (K, C, C)."""
+        with self._bar("group matrices", estimation) as watched:
+            if self.group_estimator == "volmin":
+                return "model", watched.by_gradient(first, self.volume_penalty)
+            if self.responsibility_source != "auto":
+                source = self.responsibility_source
+                return source, watched.by_counts(source, first, self.kappa)
+            found = {s: watched.by_counts(s, first, self.kappa) for s in SOURCES}
+            losses = {s: watched.held_out_loss(T) for s, T in found.items()}
+        # Without held-out rows all losses are NaN, and the first source stays.
+        source = min(SOURCES, key=losses.__getitem__)
+        return source, found[source]
+
+    def _make_generator(
+        self, T_groups: Tensor, g: Tensor, seed: int
+    ) -> TransitionGenerator:
+        """Return a generator of matrices, not trained yet."""
+        share = torch.bincount(g, minlength=len(T_groups)).to(T_groups) / len(g)
+        make = principal_table if self._representation() == "pca" else full_table
+        table = make(weights_of(T_groups), share)
+        draws = torch.Generator().manual_seed(seed + 1)
+        shape = (self.n_timesteps + 1, self.n_draws, 1, table.n_coordinates)
+        noise = torch.randn(shape, generator=draws).to(table.z)
+        return self._generator_of(table, noise, seed)
+
+    def _generator_of(
+        self, table: TransitionTable, noise: Tensor, seed: int = 0
+    ) -> TransitionGenerator:
+        weights = torch.Generator().manual_seed(seed + 2)
+        denoiser = MATRIX_DENOISERS[self.network](
+            self.n_features_in_,
+            table.n_coordinates,
+            self.n_timesteps,
+            DENOISER_WIDTH,
+            weights,
+        )
+        process = GaussianProcess(
+            make_schedule(self.schedule, self.n_timesteps),
+            self.prediction,
+            x0_range=table.z_range,
+            device=table.z.device,
+        )
+        return TransitionGenerator(
+            self.generator,
+            table,
+            denoiser.to(table.z.device),
+            process,
+            noise,
+            from_group=self.schedule == "paper",
+        )
+
+    def _train_generator(
+        self,
+        generator: TransitionGenerator,
+        estimation: TransitionEstimation,
+        stages: Stages,
+    ) -> None:
+        def run() -> tuple[dict[str, Tensor], list[float]]:
+            with self._bar("generator", estimation) as watched:
+                losses = train_generator(
+                    watched.training, generator, watched.e, watched.g
+                )
+            return generator.denoiser.state_dict(), losses
+
+        state, _ = stages("generator", run)
+        generator.denoiser.load_state_dict(state)
+
+    def _train_classifier(
+        self,
+        estimation: TransitionEstimation,
+        generator: TransitionGenerator,
+        c: Tensor,
+        stages: Stages,
+    ) -> nn.Module:
+        """Train the classifier of true labels through the matrices."""
+        network = self._make_classifier(estimation.training.seed + 3)
+        draws = torch.Generator(c.device).manual_seed(estimation.training.seed + 4)
+
+        def fresh_columns(rows: Tensor) -> Tensor:
+            noise = generator.noise
+            noise = torch.randn(noise.shape, generator=draws, device=noise.device)
+            drawn = dataclasses.replace(generator, noise=noise)
+            parts = (estimation.e[rows], estimation.g[rows], estimation.V[rows])
+            return drawn.columns(*parts).clone()
+
+        def run() -> tuple[dict[str, Tensor], list[float]]:
+            with self._bar("classifier", estimation) as watched:
+                _, losses = train_forward(
+                    watched.training,
+                    network,
+                    watched.e,
+                    c,
+                    fresh_columns=fresh_columns if self.resample else None,
+                )
+            return network.state_dict(), losses
+
+        state, _ = stages("classifier", run)
+        network.load_state_dict(state)
+        return network.eval()
+
+    def _make_classifier(self, seed: int = 0) -> nn.Module:
+        """Network that is trained last: the user's, or a perceptron."""
+        if not isinstance(self.classifier, nn.Module):
+            return self._make_network(seed)
+        network = copy.deepcopy(self.classifier).to(self._device())
+        rows = torch.zeros((2, self.n_features_in_), device=self._device())
+        with torch.no_grad():
+            shape = tuple(network.eval()(rows).shape)
+        if shape != (2, len(self.classes_)):
+            raise ValueError(
+                f"classifier turns 2 rows of {self.n_features_in_} features into "
+                f"{shape}, where {(2, len(self.classes_))} is needed: one score for "
+                "each class."
+            )
+        return network
+
+    @contextmanager
+    def _bar(
+        self, stage: str, estimation: TransitionEstimation
+    ) -> Iterator[TransitionEstimation]:
+        """Progress bar of one stage; yields an estimation that moves it."""
+        with tqdm(desc=f"DTM {stage}", unit="epoch", disable=self.verbose <= 0) as bar:
+            training = dataclasses.replace(estimation.training, after_stage=bar.update)
+            yield dataclasses.replace(estimation, training=training)
+
+    def _warn(self) -> None:
+        """Warn where the labels are mostly wrong."""
+        if self.noise_rate_ > HALF:
+            warnings.warn(
+                f"{self.noise_rate_:.0%} of the labels seem wrong. With more wrong "
+                "labels than right ones the classes may be taken for one another: "
+                "check predictions against some clean labels, give candidate sets, or "
+                "more annotations a row.",
+                ConvergenceWarning,
+                stacklevel=3,
+            )
+
+    # -- prediction ----------------------------------------------------------------
+
+    def transition(self, X: ArrayLike) -> NDArray[np.float32]:
+        """Transition matrix of each row.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            Rows; their labels are not needed.
+
+        Returns
+        -------
+        T : ndarray of shape (n_samples, n_classes, n_classes), float32
+            Entry (i, j) is the probability that a row of true class i with these
+            features is given label j. Rows sum to 1. Ask for as many rows at a time as
+            such an array may have.
+        """
+        return self._model.transition(self._checked(X))
+
+    def predict_noisy_proba(self, X: ArrayLike) -> NDArray[np.float32]:
+        """Probability of each label to be given, right or wrong.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            Rows.
+
+        Returns
+        -------
+        proba : ndarray of shape (n_samples, n_classes), float32
+            The predicted class probabilities, sent through each row's matrix. Rows sum
+            to 1.
+        """
+        rows = self._checked(X)
+        return self._model.given_distribution(rows, self._predict_proba(rows))
+
+    def _checked(self, X: ArrayLike) -> NDArray[np.floating]:
+        check_is_fitted(self)
+        rows: NDArray[np.floating] = validate_data(
+            self, X, dtype=[np.float64, np.float32], reset=False
+        )
+        return rows
+
+    def _build(self) -> Predictor:
+        """Put the fitted arrays back into the objects that predict."""
+        network = None if is_sklearn(self.classifier) else self._make_classifier()
+        return Predictor.from_arrays(
+            self.model_state_,
+            network,
+            self._generator_of,
+            self.row_scaling_,
+            self._device(),
+        )
+
+    def _predict_proba(self, X: NDArray[np.floating]) -> NDArray[np.float32]:
+        e = self._model.scaled(X)
+        if self._model.network is not None:
+            return network_proba(self._model.network, e).cpu().numpy()
+        proba = np.zeros((len(X), len(self.classes_)), dtype=np.float32)
+        found = self.estimator_.predict_proba(e.cpu().numpy())
+        proba[:, self.estimator_.classes_] = found
+        return proba
+
+    def _label_posterior(self, X: Any, Y: NDArray[Any]) -> NDArray[np.floating]:
+        """Beliefs about the true label, given the features and the label. (n, C)."""
+        rows = self._checked(X)
+        V = Y / Y.max(axis=1, keepdims=True)
+        joint = self._predict_proba(rows) * self._model.columns(rows, V)
+        return joint / joint.sum(axis=1, keepdims=True)
+
+
+def is_sklearn(classifier: Any) -> bool:
+    """Whether it is fitted on weighted rows rather than trained by gradients."""
+    return hasattr(classifier, "fit") and not isinstance(classifier, nn.Module)
+
+
+def fit_weighted(classifier: Any, e: Tensor, q: Tensor) -> Any:
+    """Fit a clone to every class of every row, weighted by the beliefs in it."""
+    beliefs = q.cpu().double().numpy()
+    rows, columns = np.nonzero(beliefs > MIN_BELIEF)
+    X = e.cpu().numpy()[rows]
+    weights = beliefs[rows, columns]
+    return clone(classifier).fit(X, columns, sample_weight=weights)
+
+
+def history(stages: Stages) -> list[dict[str, Any]]:
+    """Losses of all trainings, in their order."""
+    names = ("first network", "generator", "classifier")
+    return [
+        {"stage": name, "epoch": epoch, "loss": loss}
+        for name in names
+        for epoch, loss in enumerate(stages.outcomes[name][-1])
+    ]

@@ -1,0 +1,408 @@
+"""DTMClassifier end to end: checks 5, 13 and 16 to 20 of the method, and its contract.
+
+Accuracy thresholds are means over at least three seeds; the figures measured when they
+were set stand beside them.
+"""
+
+import os
+import pickle
+import warnings
+
+import joblib
+import numpy as np
+import pytest
+import torch
+from sklearn.base import clone
+from sklearn.datasets import load_iris
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.linear_model import LogisticRegression
+from sklearn.model_selection import GridSearchCV, cross_val_score
+from sklearn.neighbors import KNeighborsClassifier
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+from sklearn.utils.estimator_checks import parametrize_with_checks
+
+from sklabeldiff import DTMClassifier, dtm
+from sklabeldiff.baselines import CCClassifier, VolMinNetClassifier
+from sklabeldiff.datasets import make_noisy_labels
+
+SEEDS = range(6 if os.environ.get("SKLABELDIFF_FULL") == "1" else 3)
+
+
+@parametrize_with_checks([DTMClassifier()])
+def test_sklearn_checks(estimator, check):
+    check(estimator)
+
+
+# -- accuracy on the synthetic set of the method page ----------------------------------
+
+CENTRE_SCALE = 1.4  # trained on clean labels the network then reaches .99
+
+
+def clusters(seed, n_train=4000, n_test=2000):
+    """Ten classes of three Gaussian clusters in 20 dimensions; clean labels."""
+    rng = np.random.RandomState(seed)
+    centres = CENTRE_SCALE * rng.randn(10, 3, 20)
+    y = rng.randint(10, size=n_train + n_test)
+    X = centres[y, rng.randint(3, size=len(y))] + rng.randn(len(y), 20)
+    X = X.astype(np.float32)
+    return X[:n_train], y[:n_train], X[n_train:], y[n_train:]
+
+
+@pytest.fixture(scope="module")
+def accuracies():
+    """Test accuracy by name, for each seed, at one noise rate; computed once."""
+    known = {}
+
+    def measure(rate):
+        if rate not in known:
+            found = {"CE": [], "VolMinNet": [], "majority": []}
+            for seed in SEEDS:
+                X, y, X_test, y_test = clusters(seed)
+                noisy = make_noisy_labels(X, y, "parts", rate=rate, random_state=seed)
+                for name, clf in (
+                    ("CE", CCClassifier((256, 256))),
+                    ("VolMinNet", VolMinNetClassifier()),
+                    ("majority", DTMClassifier(responsibility_source="majority")),
+                ):
+                    clf.set_params(random_state=seed).fit(X, noisy)
+                    found[name].append((clf.predict(X_test) == y_test).mean())
+            known[rate] = {name: np.mean(values) for name, values in found.items()}
+        return known[rate]
+
+    return measure
+
+
+def test_ranking_at_thirty_per_cent(accuracies):  # check 16
+    found = accuracies(0.3)
+    assert found["majority"] > found["VolMinNet"] + 0.015
+    assert found["VolMinNet"] > found["CE"] + 0.01
+
+
+def test_ranking_at_forty_five_per_cent(accuracies):  # check 17
+    found = accuracies(0.45)
+    assert found["majority"] > found["CE"] + 0.08
+
+
+# -- small problems --------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def blobs():
+    """Four classes in the plane, a fifth of the labels wrong: X, noisy, y."""
+    rng = np.random.RandomState(0)
+    y = np.arange(400) % 4
+    centres = np.array([[3.0, 0], [0, 3], [-3, 0], [0, -3]])
+    X = centres[y] + rng.randn(400, 2)
+    noisy = np.where(rng.rand(400) < 0.2, (y + 1) % 4, y)
+    return X, noisy, y
+
+
+def quick(**params):
+    return DTMClassifier(**({"max_epochs": 20, "random_state": 0} | params))
+
+
+@pytest.fixture(scope="module")
+def fitted(blobs):
+    return DTMClassifier(random_state=0).fit(*blobs[:2])
+
+
+def test_wrong_labels_are_found(fitted, blobs):
+    X, noisy, y = blobs
+    assert (fitted.predict(X) == y).mean() > 0.9  # .935
+    assert fitted.noise_rate_ == pytest.approx((noisy != y).mean(), abs=0.05)
+    believed = fitted.label_distribution_.argmax(1)
+    assert (believed == y).mean() > (noisy == y).mean() + 0.1
+
+
+def test_transition_matrix_finds_the_flips(fitted, blobs):
+    T = fitted.transition_matrix_
+    expected = 0.8 * np.eye(4) + 0.2 * np.roll(np.eye(4), 1, axis=1)
+    np.testing.assert_allclose(T, expected, atol=0.08)
+
+
+def test_transition_is_stochastic_and_needs_no_labels(fitted, blobs):  # check 20
+    T = fitted.transition(blobs[0][:7])
+    assert T.shape == (7, 4, 4)
+    np.testing.assert_allclose(T.sum(-1), 1, atol=1e-6)
+    assert (T.argmax(-1) == np.arange(4)).all()
+
+
+def test_noisy_probabilities_are_the_clean_ones_sent_through(fitted, blobs):
+    X = blobs[0][:50]
+    expected = np.einsum("bij,bi->bj", fitted.transition(X), fitted.predict_proba(X))
+    np.testing.assert_allclose(fitted.predict_noisy_proba(X), expected, atol=1e-6)
+
+
+def test_issues_rank_wrong_labels_first(fitted, blobs):
+    X, noisy, y = blobs
+    wrong = noisy != y
+    first = fitted.label_issues()["row"].to_numpy()[: wrong.sum()]
+    assert wrong[first].mean() > 0.8
+    elsewhere = fitted.label_issues(X, noisy)["row"].to_numpy()[: wrong.sum()]
+    assert wrong[elsewhere].mean() > 0.8
+
+
+def test_predict_needs_no_diffusion(fitted, blobs, monkeypatch):  # check 20
+    monkeypatch.setattr(
+        dtm.TransitionGenerator, "coordinates", lambda *args: pytest.fail("drawn")
+    )
+    fitted.predict_proba(blobs[0])
+
+
+@pytest.mark.parametrize("generator", ["diffusion", "regression", "group"])
+@pytest.mark.parametrize("group_estimator", ["dirichlet", "volmin"])
+def test_generators_run_through_one_path(blobs, generator, group_estimator):  # check 18
+    X, noisy, y = blobs
+    clf = DTMClassifier(
+        generator=generator, group_estimator=group_estimator, random_state=0
+    )
+    clf.fit(X, noisy)
+    assert (clf.predict(X) == y).mean() > 0.88
+    stages = {log["stage"] for log in clf.history_}
+    assert ("generator" in stages) == (generator != "group")
+
+
+@pytest.mark.parametrize(
+    "params",
+    [
+        {"network": "unet"},
+        {"network": "axial"},
+        {"representation": "full"},
+        {"schedule": "paper", "prediction": "eps"},
+        {"resample": True, "n_draws": 1},
+        {"validation_fraction": "per_class"},
+        {"validation_fraction": 0.0},
+        {"standardize": None},
+        {"hidden": ()},
+    ],
+    ids=str,
+)
+def test_options_keep_the_accuracy(blobs, params):
+    X, noisy, y = blobs
+    clf = quick(max_epochs=60, responsibility_source="majority", **params)
+    assert (clf.fit(X, noisy).predict(X) == y).mean() > 0.88
+
+
+@pytest.mark.parametrize("source", ["model", "majority", "smoother"])
+def test_sources_can_be_asked_for(blobs, source):
+    clf = quick(responsibility_source=source).fit(*blobs[:2])
+    assert clf.responsibility_source_ == source
+
+
+def test_source_is_the_one_that_explains_held_out_labels(blobs, monkeypatch):
+    losses = {"model": 0.9, "majority": 0.2, "smoother": 0.5}
+    asked = iter(losses.values())
+    monkeypatch.setattr(
+        dtm.TransitionEstimation, "held_out_loss", lambda self, T: next(asked)
+    )
+    assert quick().fit(*blobs[:2]).responsibility_source_ == "majority"
+
+
+# -- labels in other forms -------------------------------------------------------------
+
+
+def test_candidate_sets_and_single_labels_mean_the_same(blobs):
+    X, noisy, _ = blobs
+    one = quick().fit(X, noisy)
+    for y in (np.eye(4)[noisy], [frozenset([j]) for j in noisy]):
+        other = quick().fit(X, y)
+        np.testing.assert_array_equal(other.predict_proba(X), one.predict_proba(X))
+
+
+def test_candidate_sets_that_may_lack_the_truth(blobs):
+    X, noisy, y = blobs
+    sets = np.eye(4, dtype=bool)[noisy]
+    sets[::3, 0] = True  # a third of the rows may also be of class 0
+    clf = DTMClassifier(random_state=0).fit(X, sets)
+    assert (clf.predict(X) == y).mean() > 0.9
+    assert (clf.label_distribution_[~sets] > 0.5).any()  # outside its set
+
+
+def test_unlabelled_rows_are_allowed(blobs):
+    X, noisy, y = blobs
+    some = noisy.astype(float)
+    some[::2] = np.nan
+    clf = DTMClassifier(random_state=0).fit(X, some)
+    assert (clf.predict(X) == y).mean() > 0.88
+
+
+def test_string_classes_come_back(blobs):
+    X, noisy, _ = blobs
+    names = np.array(["north", "east", "south", "west"])
+    clf = quick().fit(X, names[noisy])
+    assert set(clf.predict(X)) <= set(names)
+
+
+# -- the last classifier ---------------------------------------------------------------
+
+
+def test_sklearn_classifier_learns_the_corrected_beliefs(blobs):
+    X, noisy, y = blobs
+    clf = DTMClassifier(classifier=LogisticRegression(), random_state=0).fit(X, noisy)
+    assert (clf.predict(X) == y).mean() > 0.92
+    assert isinstance(clf.estimator_, LogisticRegression)
+    np.testing.assert_allclose(clf.predict_proba(X).sum(1), 1, atol=1e-6)
+    assert clf.transition(X[:3]).shape == (3, 4, 4)
+
+
+def test_torch_module_is_copied_and_trained(blobs):
+    X, noisy, y = blobs
+    module = torch.nn.Linear(2, 4)
+    before = module.weight.detach().clone()
+    clf = DTMClassifier(classifier=module, random_state=0).fit(X, noisy)
+    assert (clf.predict(X) == y).mean() > 0.88
+    assert torch.equal(module.weight, before)
+
+
+@pytest.mark.parametrize(
+    ("classifier", "error", "message"),
+    [
+        (KNeighborsClassifier(), TypeError, "takes no sample_weight"),
+        ("SVC", TypeError, "must be None, a torch module or a scikit-learn"),
+        (torch.nn.Linear(2, 7), ValueError, r"\(2, 7\), where \(2, 4\) is needed"),
+    ],
+)
+def test_unfit_classifiers_are_refused(blobs, classifier, error, message):
+    with pytest.raises(error, match=message):
+        quick(classifier=classifier).fit(*blobs[:2])
+
+
+# -- bad input -------------------------------------------------------------------------
+
+
+def test_class_that_never_occurs_is_named(blobs):  # check 20
+    X, noisy, _ = blobs
+    with pytest.raises(ValueError, match=r"no row is given the class 4 .*Leave such"):
+        quick(classes=[0, 1, 2, 3, 4]).fit(X, noisy)
+
+
+def test_too_many_groups_are_reduced_with_a_warning(blobs):  # check 7
+    X, noisy, _ = blobs
+    with pytest.warns(
+        UserWarning, match=r"n_groups=50 leaves fewer than 20.*20 groups"
+    ):
+        clf = quick(n_groups=50).fit(X, noisy)
+    assert len(clf.group_transition_matrices_) == 20
+
+
+def test_full_matrices_of_many_classes_are_refused():
+    y = np.repeat(np.arange(201), 2)
+    X = np.random.RandomState(0).randn(len(y), 2)
+    with pytest.raises(ValueError, match=r"201 classes.*representation='pca'"):
+        quick(representation="full").fit(X, y)
+
+
+def test_group_table_that_fits_no_memory_is_refused(monkeypatch, blobs):
+    monkeypatch.setattr(dtm, "MAX_TABLE_ENTRIES", 100)
+    with pytest.raises(ValueError, match=r"Set n_groups to at most 6"):
+        quick().fit(*blobs[:2])
+
+
+def test_mostly_wrong_labels_are_warned_of(blobs):
+    X, _, y = blobs
+    rng = np.random.RandomState(0)
+    wrong = (y + rng.randint(1, 4, size=400)) % 4
+    given = np.where(rng.rand(400) < 0.7, wrong, y)
+    with pytest.warns(ConvergenceWarning, match="of the labels seem wrong"):
+        DTMClassifier(random_state=0).fit(X, given)
+
+
+@pytest.mark.parametrize(
+    ("params", "message"),
+    [
+        ({"network": "unet", "representation": "pca"}, "works on whole matrices"),
+        ({"generator": "gan"}, "generator must be one of"),
+        ({"n_draws": 0}, "n_draws must be at least 1"),
+        ({"validation_fraction": 0.7}, "validation_fraction must be at least 0 and"),
+        ({"kappa": -1}, "kappa must be at least 0"),
+        ({"n_groups": 0}, "n_groups must be at least 1"),
+    ],
+)
+def test_parameters_are_checked(blobs, params, message):
+    with pytest.raises(ValueError, match=message):
+        quick(**params).fit(*blobs[:2])
+
+
+# -- scikit-learn, saving, repeatability -----------------------------------------------
+
+
+def test_works_in_pipelines_and_searches(blobs):
+    X, noisy, _ = blobs
+    pipe = make_pipeline(StandardScaler(), quick(max_epochs=5))
+    assert len(cross_val_score(pipe, X, noisy, cv=2)) == 2
+    search = GridSearchCV(quick(max_epochs=5), {"generator": ["group", "diffusion"]})
+    search.fit(X, np.eye(4)[noisy])
+    assert search.best_params_
+
+
+def test_copies_predict_alike(fitted, blobs, tmp_path):
+    X = blobs[0]
+    fitted.save(tmp_path / "dtm.safetensors")
+    joblib.dump(fitted, tmp_path / "dtm.joblib")
+    copies = (
+        DTMClassifier.load(tmp_path / "dtm.safetensors"),
+        joblib.load(tmp_path / "dtm.joblib"),
+        pickle.loads(pickle.dumps(fitted)),
+    )
+    for copy in copies:
+        np.testing.assert_array_equal(copy.predict_proba(X), fitted.predict_proba(X))
+        np.testing.assert_array_equal(copy.transition(X), fitted.transition(X))
+        np.testing.assert_array_equal(copy.groups_, fitted.groups_)
+
+
+def test_seed_decides_the_fit_and_nothing_else(blobs):
+    X, noisy, _ = blobs
+    one = quick().fit(X, noisy)
+    torch.manual_seed(1)
+    before = torch.get_rng_state()
+    again = clone(one).fit(X, noisy)
+    np.testing.assert_array_equal(again.predict_proba(X), one.predict_proba(X))
+    assert torch.equal(torch.get_rng_state(), before)
+    other = quick(random_state=1).fit(X, noisy)
+    assert not np.allclose(other.predict_proba(X), one.predict_proba(X))
+
+
+def test_answers_do_not_depend_on_the_batch(fitted, blobs):
+    X = blobs[0]
+    for answer in (fitted.predict_proba, fitted.transition, fitted.predict_noisy_proba):
+        whole = answer(X)
+        parts = np.concatenate([answer(X[:11]), answer(X[11:])])
+        np.testing.assert_array_equal(parts, whole)
+
+
+@pytest.mark.parametrize("killed_after", [1, 2, 3, 4])
+def test_killed_fit_goes_on_to_the_same_result(
+    blobs, tmp_path, monkeypatch, killed_after
+):
+    X, noisy, _ = blobs
+    whole = quick().fit(X, noisy)
+    save, saved = dtm.Checkpoint.save, []
+
+    def kill(self, state):
+        save(self, state)
+        saved.append(1)
+        if len(saved) == killed_after:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(dtm.Checkpoint, "save", kill)
+    with pytest.raises(KeyboardInterrupt):
+        quick(checkpoint_dir=tmp_path).fit(X, noisy)
+    monkeypatch.setattr(dtm.Checkpoint, "save", save)
+    assert list(tmp_path.iterdir())
+    resumed = quick(checkpoint_dir=tmp_path).fit(X, noisy)
+    np.testing.assert_array_equal(resumed.predict_proba(X), whole.predict_proba(X))
+    np.testing.assert_array_equal(resumed.transition(X), whole.transition(X))
+    assert not list(tmp_path.iterdir())
+
+
+def test_iris_of_the_docstring_over_seeds():
+    X, y = load_iris(return_X_y=True)
+    found = []
+    for seed in SEEDS:
+        noisy = make_noisy_labels(X, y, "parts", rate=0.3, random_state=seed)
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            clf = DTMClassifier(random_state=seed).fit(X, noisy)
+        found.append((clf.predict(X) == y).mean())
+    assert np.mean(found) > 0.85
