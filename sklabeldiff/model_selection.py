@@ -269,8 +269,7 @@ def out_of_fold(
     `n_jobs` and `params` are those of `cross_val_proba`. For joblib's sake `answer`
     must pickle.
     """
-    check_consistent_length(X, target)
-    (X,) = indexable(X)
+    X, target = indexable(X, target)
     if cv is None or isinstance(cv, Integral):
         cv = CandidateStratifiedKFold(
             5 if cv is None else int(cv), shuffle=True, random_state=0
