@@ -1,8 +1,8 @@
 """What is compared on wrong labels, by name.
 
-All networks are perceptrons of layers 256 and 256, trained for 200 epochs or 3000
-updates, whichever ends first: a difference is then due to the method. LRA has a network
-of its own, with that budget.
+All networks are perceptrons of layers 256 and 256, trained for 200 epochs or 2000
+updates, whichever ends first, as DTM does: a difference is then due to the method. LRA
+has a network of its own, with that budget.
 """
 
 from __future__ import annotations
@@ -19,10 +19,12 @@ from benchmarks.methods import seeded
 from benchmarks.peers import (
     CleanlabIssues,
     CleanLearningClassifier,
+    CrossEntropyClassifier,
     OwnIssues,
     RetrievalDiffusionClassifier,
 )
-from sklabeldiff.baselines import CCClassifier
+from sklabeldiff import DTMClassifier
+from sklabeldiff.baselines import VolMinNetClassifier
 
 HIDDEN = (256, 256)
 N_NEIGHBORS = 10
@@ -94,21 +96,16 @@ def issue_methods() -> list[Method]:
     ]
 
 
-def dtm(random_state: int, **params: Any) -> Any:
-    from sklabeldiff import DTMClassifier
-
+def dtm(random_state: int, **params: Any) -> DTMClassifier:
     return DTMClassifier(random_state=random_state, **params)
 
 
-def volminnet(random_state: int) -> Any:
-    from sklabeldiff.baselines import VolMinNetClassifier
-
-    return VolMinNetClassifier(hidden=HIDDEN, random_state=random_state)
+def volminnet(random_state: int) -> VolMinNetClassifier:
+    return VolMinNetClassifier(HIDDEN, random_state=random_state)
 
 
-def cross_entropy(random_state: int) -> CCClassifier:
-    """With one candidate a row, CC's loss is cross-entropy."""
-    return CCClassifier(hidden=HIDDEN, random_state=random_state)
+def cross_entropy(random_state: int) -> CrossEntropyClassifier:
+    return CrossEntropyClassifier(HIDDEN, random_state)
 
 
 def clean_learning(random_state: int) -> CleanLearningClassifier:

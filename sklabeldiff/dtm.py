@@ -48,6 +48,7 @@ from sklabeldiff.core.transition_estimation import (
     SOURCES,
     FirstNetwork,
     TransitionEstimation,
+    best_source,
     train_generator,
 )
 from sklabeldiff.core.transition_table import (
@@ -85,11 +86,11 @@ class DTMClassifier(NetworkClassifier):
     group_estimator : {"dirichlet", "volmin"}, default="dirichlet"
         How group matrices are found: expected counts shrunk to the global matrix, or
         by gradient descent from the global matrix (the literal reading).
-    responsibility_source : {"auto", "model", "majority", "smoother"}, default="auto"
-        Whose word the counts take for the true class of a row: the first network's, the
-        most frequent label of its group, or the labels of near rows. "auto" tries all
+    responsibility_source : {"auto", "majority", "smoother", "model"}, default="auto"
+        Whose word the counts take for the true class of a row: the most frequent label
+        of its group, the labels of near rows, or the first network's. "auto" tries all
         three for a third of the epochs and keeps the one that makes held-out labels
-        most likely.
+        most likely; "majority", unless another does so by more than a standard error.
     kappa : float, default=10.0
         Rows that the global matrix counts for in each class of a group.
     volume_penalty : float, default=1e-4
@@ -124,7 +125,7 @@ class DTMClassifier(NetworkClassifier):
         Widths of the hidden layers of the perceptrons; () is a linear model.
     max_epochs : int or "auto", default="auto"
         Passes over the training rows in each of the trainings. "auto" is 200, or fewer
-        where that is more than 3000 updates.
+        where that is more than 2000 updates.
     batch_size : int, default=256
         Rows in an update.
     learning_rate : float, default=1e-3
@@ -526,9 +527,8 @@ class DTMClassifier(NetworkClassifier):
                 source = self.responsibility_source
                 return source, watched.by_counts(source, first, self.kappa)
             found = {s: watched.by_counts(s, first, self.kappa) for s in SOURCES}
-            losses = {s: watched.held_out_loss(T) for s, T in found.items()}
-        # Without held-out rows all losses are NaN, and the first source stays.
-        source = min(SOURCES, key=losses.__getitem__)
+            losses = {s: watched.held_out_losses(T) for s, T in found.items()}
+        source = best_source(losses)
         return source, found[source]
 
     def _make_generator(

@@ -24,6 +24,7 @@ from sklearn.utils.estimator_checks import parametrize_with_checks
 
 from sklabeldiff import DTMClassifier, dtm
 from sklabeldiff.baselines import CCClassifier, VolMinNetClassifier
+from sklabeldiff.core.transition_estimation import best_source
 from sklabeldiff.datasets import make_noisy_labels
 
 SEEDS = range(6 if os.environ.get("SKLABELDIFF_FULL") == "1" else 3)
@@ -174,7 +175,7 @@ def test_generators_run_through_one_path(blobs, generator, group_estimator):  # 
         {"validation_fraction": "per_class"},
         {"validation_fraction": 0.0},
         {"standardize": None},
-        {"hidden": ()},
+        {"hidden": 64},
     ],
     ids=str,
 )
@@ -190,13 +191,23 @@ def test_sources_can_be_asked_for(blobs, source):
     assert clf.responsibility_source_ == source
 
 
-def test_source_is_the_one_that_explains_held_out_labels(blobs, monkeypatch):
-    losses = {"model": 0.9, "majority": 0.2, "smoother": 0.5}
-    asked = iter(losses.values())
-    monkeypatch.setattr(
-        dtm.TransitionEstimation, "held_out_loss", lambda self, T: next(asked)
-    )
-    assert quick().fit(*blobs[:2]).responsibility_source_ == "majority"
+@pytest.mark.parametrize("best", ["majority", "smoother", "model"])
+def test_source_is_the_one_that_explains_held_out_labels(blobs, monkeypatch, best):
+    names = iter(["majority", "smoother", "model"])
+
+    def losses(self, T):
+        return torch.arange(5.0) * 0.01 - (next(names) == best)
+
+    monkeypatch.setattr(dtm.TransitionEstimation, "held_out_losses", losses)
+    assert quick().fit(*blobs[:2]).responsibility_source_ == best
+
+
+def test_source_changes_only_for_a_sure_gain():
+    first = torch.tensor([1.0, 2.0, 3.0, 4.0])
+    unsure = first - torch.tensor([1.0, -1.0, 1.0, -0.9])
+    assert best_source({"a": first, "b": unsure, "c": first + 1}) == "a"
+    assert best_source({"a": first, "b": unsure, "c": first - 0.1}) == "c"
+    assert best_source({"a": first[:0], "b": first[:0]}) == "a"
 
 
 # -- labels in other forms -------------------------------------------------------------

@@ -46,7 +46,7 @@ class VolMinNetClassifier(NetworkClassifier):
         Weight of log|det T|.
     max_epochs : int or "auto", default="auto"
         Passes over the training rows. "auto" is 200, or fewer where that is more than
-        3000 updates.
+        2000 updates.
     batch_size : int, default=256
         Rows in an update.
     learning_rate : float, default=1e-3

@@ -29,6 +29,9 @@ from .training import (
     train_in_stages,
 )
 
+# max_epochs="auto" is 200 epochs or so many updates. The state that is kept is mostly
+# one of the first thousand.
+MAX_UPDATES = 2000
 EMA = 0.99
 WEIGHT_DECAY = 0.01
 PAPER_HELD_OUT = 10  # rows of each given class
@@ -96,7 +99,8 @@ class WatchedTraining:
 
     def n_epochs(self, share: float = 1.0) -> int:
         """Epochs of a training that may take ``share`` of the budget."""
-        epochs = n_epochs(self.max_epochs, len(self.train), self.batch_size)
+        n_rows, size = len(self.train), self.batch_size
+        epochs = n_epochs(self.max_epochs, n_rows, size, MAX_UPDATES)
         return max(1, round(share * epochs))
 
     def __call__(

@@ -80,10 +80,14 @@ def test_posterior_of_the_first_step_is_the_clean_state():  # check 5
     assert [round(float(v), 12) for v in q] == [1.0, 0.0, 0.0, 0.0]
 
 
-@pytest.mark.parametrize("t", [1, 40, 100])
-def test_draws_have_the_moments_of_the_marginal(t, generator):  # check 6
-    n = 100_000
-    p = process()
+@pytest.mark.parametrize(
+    ("name", "n_timesteps", "t"),
+    [("cosine", 100, 1), ("cosine", 100, 40), ("cosine", 100, 100)]
+    + [("respaced", 10, t) for t in (1, 5, 10)],  # DTM, check 9
+)
+def test_draws_have_the_moments_of_the_marginal(name, n_timesteps, t, generator):
+    n = 100_000  # check 6
+    p = process(n_timesteps, name)
     s0, f = torch.tensor([[1.0, 0.0], [0.3, 0.2]], dtype=torch.float64)
     eps = torch.randn((n, 2), generator=generator, dtype=torch.float64)
     draws = p.marginal(s0.expand(n, 2), torch.full((n,), t), eps, f.expand(n, 2))

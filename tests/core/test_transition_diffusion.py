@@ -89,6 +89,16 @@ def test_mean_draws_are_stochastic_and_dominant(groups, network, kind):  # check
     assert torch.all(T.diagonal(dim1=-2, dim2=-1) > off.amax(-1))
 
 
+def test_matrices_are_averaged_not_weights(groups):  # check 14
+    e, g, W = groups
+    made = generator_of(W)
+    with torch.inference_mode():
+        z = made.coordinates(e, g)
+        T = made.mean_transition(e, g)
+    assert_close(T, made.table.transition(z).mean(0))
+    assert (T - made.table.transition(z.mean(0))).abs().max() > 1e-3
+
+
 def test_one_draw_is_not_eight(groups):  # check 14
     e, g, W = groups
     one = generator_of(W, n_draws=1).transition(e, g)

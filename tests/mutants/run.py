@@ -1,7 +1,7 @@
 """Break the package on purpose: each patch of this folder must turn its tests red.
 
     python tests/mutants/run.py               every check
-    python tests/mutants/run.py 4 5 16        some checks
+    python tests/mutants/run.py ddmp_04 dtm   some checks, all of one method
     python tests/mutants/run.py -j 1          one at a time
 
 A patch is applied to a copy of the package in a temporary folder, and the tests of the
@@ -33,78 +33,146 @@ PROCESS = "tests/core/test_process.py"
 TRANSITIONS = "tests/core/test_transitions.py"
 DIFFUSION = "tests/core/test_label_diffusion.py"
 DDMP = "tests/test_ddmp.py"
+WEIGHTS = "tests/core/test_transition_weights.py"
+TABLE = "tests/core/test_transition_table.py"
+SCHEDULES = "tests/core/test_schedules.py"
+GROUPS = "tests/core/test_group_transitions.py"
+FORWARD = "tests/core/test_noisy_classifier.py"
+WATCHED = "tests/core/test_noisy_training.py"
+MATRICES = "tests/core/test_transition_diffusion.py"
+NOISE = "tests/test_noise.py"
+DTM = "tests/test_dtm.py"
 
-# Patch -> tests that must fail under it, each by itself. The two digits are the check
-# of the method page.
+# Patch -> tests that must fail under it, each by itself. The name says the method and
+# the check of its page.
 MUTANTS = {
-    "check_01_mass_off_candidates": [
+    "ddmp_01_mass_off_candidates": [
         f"{GRAPH}::test_beliefs_are_distributions_over_candidates",
         f"{GRAPH}::test_single_candidates_stay_one_hot",
     ],
-    "check_02_own_neighbour": [f"{GRAPH}::test_no_row_is_its_own_neighbour"],
-    "check_03_class_order": [
+    "ddmp_02_own_neighbour": [f"{GRAPH}::test_no_row_is_its_own_neighbour"],
+    "ddmp_03_class_order": [
         f"{GRAPH}::test_relabelling_classes_permutes_the_beliefs",
     ],
-    "check_04_square_root_coefficient": [
+    "ddmp_04_square_root_coefficient": [
         f"{PROCESS}::test_marginal_equals_iterated_steps",
     ],
-    "check_05_posterior_weight": [
+    "ddmp_05_posterior_weight": [
         f"{PROCESS}::test_posterior_is_the_gaussian_product",
         f"{PROCESS}::test_posterior_weights_sum_to_one",
     ],
-    "check_06_noise_without_root": [
+    "ddmp_06_noise_without_root": [
         f"{PROCESS}::test_draws_have_the_moments_of_the_marginal",
     ],
-    "check_07_training_mode": [
+    "ddmp_07_training_mode": [
         f"{DIFFUSION}::test_any_batch_split_gives_the_same_answer",
     ],
-    "check_08_clean_state": [
+    "ddmp_08_clean_state": [
         f"{PROCESS}::test_ddim_with_the_true_noise_returns_the_clean_state",
     ],
-    "check_09_loss_sum": [f"{DIFFUSION}::test_network_that_returns_zero_has_loss_one"],
-    "check_10_free_diagonal": [
+    "ddmp_09_loss_sum": [f"{DIFFUSION}::test_network_that_returns_zero_has_loss_one"],
+    "ddmp_10_free_diagonal": [
         f"{TRANSITIONS}::test_set_transition_finds_the_flip_rate"
     ],
-    "check_10_row_prior": [
+    "ddmp_10_row_prior": [
         f"{TRANSITIONS}::"
         "test_row_transition_is_stochastic_and_dominated_by_its_diagonal",
     ],
-    "check_10_unlabelled_rows_count": [
+    "ddmp_10_unlabelled_rows_count": [
         f"{TRANSITIONS}::test_rows_that_may_be_any_class_say_nothing",
     ],
-    "check_11_wrong_inverse": [
+    "ddmp_11_wrong_inverse": [
         f"{TRANSITIONS}::test_inverse_says_nothing_under_uniform_flips",
     ],
-    "check_12_refresh_forgets": [
+    "ddmp_12_refresh_forgets": [
         f"{TRANSITIONS}::"
         "test_refresh_without_model_or_transition_keeps_the_best_candidate",
     ],
-    "check_13_transposed_transition": [
+    "ddmp_13_transposed_transition": [
         f"{TRANSITIONS}::test_reweighting_resolves_class_dependent_flips",
     ],
-    "check_13_free_passes_without_sets": [
+    "ddmp_13_free_passes_without_sets": [
         f"{KERNELS}::test_free_passes_weigh_answers_by_the_likelihood_of_the_sets",
         f"{KERNELS}::test_trust_in_the_transition_resolves_confused_pairs",
     ],
-    "check_14_contrary_refresh": [f"{DDMP}::test_gated_refresh_does_not_hurt"],
-    "check_15_early_refresh": [
+    "ddmp_14_contrary_refresh": [f"{DDMP}::test_gated_refresh_does_not_hurt"],
+    "ddmp_15_early_refresh": [
         f"{DIFFUSION}::test_plan_refreshes_only_after_half_of_the_epochs",
         f"{DIFFUSION}::test_refreshes_wait_for_half_of_the_epochs",
     ],
-    "check_15_no_agreement_guard": [
+    "ddmp_15_no_agreement_guard": [
         f"{DIFFUSION}::test_model_that_contradicts_a_tenth_refreshes_nothing",
     ],
-    "check_15_no_collapse_guard": [
+    "ddmp_15_no_collapse_guard": [
         f"{TRANSITIONS}::test_emptied_class_is_a_collapse",
         f"{DIFFUSION}::test_refresh_that_empties_a_class_is_dropped_and_ends_refreshes",
     ],
-    "check_16_farthest_class": [f"{DDMP}::test_digits_accuracy"],
-    "check_17_uniform_beliefs": [f"{DDMP}::test_beats_uniform_beliefs"],
-    "check_18_inverted_target": [f"{DDMP}::test_singletons_reduce_to_supervision"],
-    "check_19_not_normalised": [
+    "ddmp_16_farthest_class": [f"{DDMP}::test_digits_accuracy"],
+    "ddmp_17_uniform_beliefs": [f"{DDMP}::test_beats_uniform_beliefs"],
+    "ddmp_18_inverted_target": [f"{DDMP}::test_singletons_reduce_to_supervision"],
+    "ddmp_19_not_normalised": [
         f"{DDMP}::test_proba_rows_sum_to_one_and_fits_repeat",
     ],
-    "check_20_square_table": [f"{GRAPH}::test_peak_memory_has_no_square_table"],
+    "ddmp_20_square_table": [f"{GRAPH}::test_peak_memory_has_no_square_table"],
+    "dtm_01_column_sums": [
+        f"{WEIGHTS}::test_rows_sum_to_one_and_the_diagonal_wins",
+    ],
+    "dtm_02_lost_unit": [f"{WEIGHTS}::test_there_and_back_is_the_identity"],
+    "dtm_03_first_weight": [
+        f"{WEIGHTS}::test_first_weights_keep_half",
+        f"{WEIGHTS}::test_first_weights_in_the_papers_form",
+    ],
+    "dtm_04_matrix_does_not_learn": [
+        f"{WATCHED}::test_volume_minimisation_finds_the_matrix",
+    ],
+    "dtm_04_volume_grows": [
+        f"{WATCHED}::test_volume_falls_where_the_labels_do_not_care",
+        f"{FORWARD}::test_volume_is_the_log_determinant",
+    ],
+    "dtm_05_transposed_matrix": [
+        f"{WATCHED}::test_true_matrix_recovers_clean_accuracy",
+        f"{FORWARD}::test_one_matrix_is_the_same_matrix_in_every_row",
+    ],
+    "dtm_06_transposed_columns": [
+        f"{FORWARD}::test_cached_columns_equal_full_matrices",
+    ],
+    "dtm_07_fixed_prior": [
+        f"{GROUPS}::test_pure_groups_have_their_empirical_confusion",
+        f"{GROUPS}::test_prior_rows_pull_to_the_global_matrix",
+    ],
+    "dtm_08_empty_rows": [f"{GROUPS}::test_rows_without_mass_stay_global"],
+    "dtm_09_no_respacing": [
+        f"{SCHEDULES}::test_respaced_chain_keeps_the_signal_of_its_steps",
+    ],
+    "dtm_09_noise_without_root": [
+        f"{PROCESS}::test_draws_have_the_moments_of_the_marginal",
+    ],
+    "dtm_10_variance_for_deviation": [
+        f"{PROCESS}::test_random_chain_with_an_oracle",
+    ],
+    "dtm_11_quiet_last_steps": [
+        f"{PROCESS}::test_last_step_of_the_random_chain_adds_no_noise",
+    ],
+    "dtm_12_lost_component": [f"{TABLE}::test_all_components_lose_nothing"],
+    "dtm_13_not_whitened": [
+        f"{TABLE}::test_coordinates_are_standardised_over_rows",
+        f"{MATRICES}::test_network_that_returns_zero_has_loss_one",
+    ],
+    "dtm_14_mean_of_weights": [f"{MATRICES}::test_matrices_are_averaged_not_weights"],
+    "dtm_15_even_flip_rates": [
+        f"{NOISE}::test_parts_flip_at_the_truncated_mean",
+    ],
+    "dtm_16_minority": [f"{DTM}::test_ranking_at_thirty_per_cent"],
+    "dtm_17_no_correction": [f"{DTM}::test_ranking_at_forty_five_per_cent"],
+    "dtm_18_idle_regression": [
+        f"{MATRICES}::test_trained_draws_explain_the_group_weights",
+    ],
+    "dtm_19_table_of_matrices": [
+        f"{MATRICES}::test_columns_of_many_classes_need_no_table_of_matrices",
+    ],
+    "dtm_20_class_that_never_occurs": [
+        f"{DTM}::test_class_that_never_occurs_is_named",
+    ],
 }
 
 
@@ -203,7 +271,7 @@ def try_unbroken(tests: list[str]) -> list[str]:
 def main() -> int:
     """Run what the command line asks for."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
-    parser.add_argument("checks", nargs="*", type=int, help="numbers; all if none")
+    parser.add_argument("checks", nargs="*", help="starts of names; all if none")
     parser.add_argument("-j", type=int, default=os.cpu_count() or 1, help="at a time")
     parser.add_argument(
         "--skip-unbroken", action="store_true", help="do not test the unbroken copy"
@@ -214,7 +282,8 @@ def main() -> int:
     if unlisted:
         print(f"Patches and table differ: {sorted(unlisted)}")
         return 1
-    names = [n for n in MUTANTS if not args.checks or int(n[6:8]) in args.checks]
+    starts = tuple(args.checks) or ("",)
+    names = [name for name in MUTANTS if name.startswith(starts)]
     jobs = {name: lambda name=name: try_mutant(name) for name in names}
     if not args.skip_unbroken:
         tests = list(dict.fromkeys(test for name in names for test in MUTANTS[name]))
