@@ -24,13 +24,13 @@ from sklabeldiff.core.label_diffusion import LabelDiffusion
 from sklabeldiff.core.process import GaussianProcess
 from sklabeldiff.core.scaling import Standardizer
 from sklabeldiff.core.schedules import make_schedule
-from sklabeldiff.core.training import Trainer, n_batches, n_epochs, train_in_stages
+from sklabeldiff.core.training import Trainer, n_batches, train_in_stages
 
 HIDDEN = 128  # of the gated network, as in DDMP; 256 takes half as long again
 # As the networks of the baselines.
 # Not imported from DTM: a change of it must not make the results of others stale. A
 # test holds the two together.
-MAX_UPDATES = 2000
+AUTO_UPDATES, MIN_EPOCHS, MAX_EPOCHS = 500, 20, 200
 BATCH_SIZE, LEARNING_RATE = 256, 1e-3
 WEIGHT_DECAY, EMA = 0.01, 0.99
 MANY_ROWS, FEW_NEIGHBORS, MANY_NEIGHBORS = 10_000, 10, 50
@@ -50,7 +50,8 @@ def cleanlab_module(name: str) -> Any:
 
 def budget(n_rows: int) -> int:
     """Epochs of every network here: as many as DTM takes for its own."""
-    return n_epochs("auto", n_rows, BATCH_SIZE, MAX_UPDATES)
+    epochs = AUTO_UPDATES // n_batches(n_rows, BATCH_SIZE)
+    return min(max(epochs, MIN_EPOCHS), MAX_EPOCHS)
 
 
 class CrossEntropyClassifier(ClassifierMixin, BaseEstimator):

@@ -64,7 +64,7 @@ MINI_BATCH_ROWS = 200_000  # above it K-means sees batches
 ROW_SCALING_NEIGHBORS = 10
 MAX_TABLE_ENTRIES = 2**28  # of the group matrices: 1 GB
 MAX_FULL_CLASSES = 200
-DENOISER_WIDTH = 256
+DENOISER_WIDTH = 128
 MIN_BELIEF = 1e-3  # classes less believed in are not worth a row of their own
 HALF = 0.5  # with more wrong labels than right ones, which are the right ones?
 
@@ -124,8 +124,8 @@ class DTMClassifier(NetworkClassifier):
     hidden : int or tuple of int, default=(256, 256)
         Widths of the hidden layers of the perceptrons; () is a linear model.
     max_epochs : int or "auto", default="auto"
-        Passes over the training rows in each of the trainings. "auto" is 200, or fewer
-        where that is more than 2000 updates.
+        Passes over the training rows in each of the trainings. "auto" is what 500
+        updates take, from 20 to 200.
     batch_size : int, default=256
         Rows in an update.
     learning_rate : float, default=1e-3

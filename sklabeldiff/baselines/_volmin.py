@@ -45,8 +45,8 @@ class VolMinNetClassifier(NetworkClassifier):
     volume_penalty : float, default=1e-4
         Weight of log|det T|.
     max_epochs : int or "auto", default="auto"
-        Passes over the training rows. "auto" is 200, or fewer where that is more than
-        2000 updates.
+        Passes over the training rows. "auto" is what 500
+        updates take, from 20 to 200.
     batch_size : int, default=256
         Rows in an update.
     learning_rate : float, default=1e-3

@@ -74,13 +74,11 @@ def n_batches(n_rows: int, batch_size: int) -> int:
     return max(1, round(n_rows / batch_size))
 
 
-def n_epochs(
-    max_epochs: int | str, n_rows: int, batch_size: int, max_updates: int = MAX_UPDATES
-) -> int:
+def n_epochs(max_epochs: int | str, n_rows: int, batch_size: int) -> int:
     """Return max_epochs, with a number for "auto"."""
     if not isinstance(max_epochs, str):
         return max_epochs
-    return max(1, min(AUTO_EPOCHS, max_updates // n_batches(n_rows, batch_size)))
+    return max(1, min(AUTO_EPOCHS, MAX_UPDATES // n_batches(n_rows, batch_size)))
 
 
 def as_is(batch: Any) -> Any:
