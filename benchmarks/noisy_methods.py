@@ -1,7 +1,7 @@
 """What is compared on wrong labels, by name.
 
 All networks are perceptrons of layers 256 and 256, trained for 500 updates, from 20 to
-200 epochs, as DTM does: a difference is then due to the method. LRA has a network of
+100 epochs, as DTM does: a difference is then due to the method. LRA has a network of
 its own, with that budget.
 """
 

@@ -30,7 +30,7 @@ def noisy_body(scores: Scores) -> list[str]:
         "brackets the rank in its row. A seed decides the split, the wrong labels and "
         "the estimator's own draws. X is passed raw, every method standardises by "
         "itself; all networks are perceptrons of layers 256 and 256, trained for 500 "
-        "updates, from 20 to 200 epochs; the network of LRA is its own, "
+        "updates, from 20 to 100 epochs; the network of LRA is its own, "
         'with that budget. The ceiling ("truth") learns from the true labels and takes '
         "no part in ranks."
     )

@@ -30,7 +30,7 @@ HIDDEN = 128  # of the gated network, as in DDMP; 256 takes half as long again
 # As the networks of the baselines.
 # Not imported from DTM: a change of it must not make the results of others stale. A
 # test holds the two together.
-AUTO_UPDATES, MIN_EPOCHS, MAX_EPOCHS = 500, 20, 200
+AUTO_UPDATES, MIN_EPOCHS, MAX_EPOCHS = 500, 20, 100
 BATCH_SIZE, LEARNING_RATE = 256, 1e-3
 WEIGHT_DECAY, EMA = 0.01, 0.99
 MANY_ROWS, FEW_NEIGHBORS, MANY_NEIGHBORS = 10_000, 10, 50

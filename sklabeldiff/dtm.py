@@ -125,7 +125,7 @@ class DTMClassifier(NetworkClassifier):
         Widths of the hidden layers of the perceptrons; () is a linear model.
     max_epochs : int or "auto", default="auto"
         Passes over the training rows in each of the trainings. "auto" is what 500
-        updates take, from 20 to 200.
+        updates take, from 20 to 100.
     batch_size : int, default=256
         Rows in an update.
     learning_rate : float, default=1e-3

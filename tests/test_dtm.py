@@ -50,6 +50,16 @@ def clusters(seed, n_train=4000, n_test=2000):
     return X[:n_train], y[:n_train], X[n_train:], y[n_train:]
 
 
+def explained_variance(clf, X):
+    """Share of the variance of the groups' coordinates that the mean draw explains."""
+    predictor = clf._model
+    g = torch.as_tensor(clf.groups_)
+    z = predictor.generator.table.z[g]
+    with torch.inference_mode():
+        mean = predictor.generator.coordinates(predictor.scaled(X), g).mean(0)
+    return 1 - ((mean - z).square().sum() / (z - z.mean(0)).square().sum()).item()
+
+
 @pytest.fixture(scope="module")
 def accuracies():
     """Test accuracy by name, for each seed, at one noise rate; computed once."""
@@ -57,7 +67,7 @@ def accuracies():
 
     def measure(rate):
         if rate not in known:
-            found = {"CE": [], "VolMinNet": [], "majority": []}
+            found = {"CE": [], "VolMinNet": [], "majority": [], "explained": []}
             for seed in SEEDS:
                 X, y, X_test, y_test = clusters(seed)
                 noisy = make_noisy_labels(X, y, "parts", rate=rate, random_state=seed)
@@ -68,6 +78,7 @@ def accuracies():
                 ):
                     clf.set_params(random_state=seed).fit(X, noisy)
                     found[name].append((clf.predict(X_test) == y_test).mean())
+                found["explained"].append(explained_variance(clf, X))
             known[rate] = {name: np.mean(values) for name, values in found.items()}
         return known[rate]
 
@@ -78,6 +89,10 @@ def test_ranking_at_thirty_per_cent(accuracies):  # check 16
     found = accuracies(0.3)
     assert found["majority"] > found["VolMinNet"] + 0.015
     assert found["VolMinNet"] > found["CE"] + 0.01
+
+
+def test_draws_explain_the_group_weights(accuracies):  # check 13
+    assert accuracies(0.3)["explained"] > 0.6
 
 
 def test_ranking_at_forty_five_per_cent(accuracies):  # check 17

@@ -46,7 +46,7 @@ class VolMinNetClassifier(NetworkClassifier):
         Weight of log|det T|.
     max_epochs : int or "auto", default="auto"
         Passes over the training rows. "auto" is what 500
-        updates take, from 20 to 200.
+        updates take, from 20 to 100.
     batch_size : int, default=256
         Rows in an update.
     learning_rate : float, default=1e-3

@@ -30,7 +30,7 @@ from .training import (
 
 # max_epochs="auto": so many updates, within these numbers of epochs. Four times as many
 # changed no accuracy by a point: the state that is kept is mostly an early one.
-AUTO_UPDATES, MIN_EPOCHS, MAX_EPOCHS = 500, 20, 200
+AUTO_UPDATES, MIN_EPOCHS, MAX_EPOCHS = 500, 20, 100
 EMA = 0.99
 WEIGHT_DECAY = 0.01
 PAPER_HELD_OUT = 10  # rows of each given class
