@@ -547,13 +547,15 @@ class DTMClassifier(NetworkClassifier):
         self, table: TransitionTable, noise: Tensor, seed: int = 0
     ) -> TransitionGenerator:
         weights = torch.Generator().manual_seed(seed + 2)
-        denoiser = MATRIX_DENOISERS[self.network](
-            self.n_features_in_,
-            table.n_coordinates,
-            self.n_timesteps,
-            DENOISER_WIDTH,
-            weights,
-        )
+        denoiser: nn.Module = nn.Identity()  # where all groups are alike
+        if self.generator != "group" and table.n_coordinates:
+            denoiser = MATRIX_DENOISERS[self.network](
+                self.n_features_in_,
+                table.n_coordinates,
+                self.n_timesteps,
+                DENOISER_WIDTH,
+                weights,
+            )
         process = GaussianProcess(
             make_schedule(self.schedule, self.n_timesteps),
             self.prediction,

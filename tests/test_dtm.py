@@ -182,15 +182,13 @@ def test_generators_run_through_one_path(blobs, generator, group_estimator):  # 
 @pytest.mark.parametrize(
     "params",
     [
-        {"network": "unet"},
-        {"network": "axial"},
         {"representation": "full"},
         {"schedule": "paper", "prediction": "eps"},
         {"resample": True, "n_draws": 1},
         {"validation_fraction": "per_class"},
         {"validation_fraction": 0.0},
         {"standardize": None},
-        {"hidden": 64},
+        {"hidden": 64, "learning_rate": 0.005},
     ],
     ids=str,
 )
@@ -198,6 +196,16 @@ def test_options_keep_the_accuracy(blobs, params):
     X, noisy, y = blobs
     clf = quick(max_epochs=60, responsibility_source="majority", **params)
     assert (clf.fit(X, noisy).predict(X) == y).mean() > 0.88
+
+
+@pytest.mark.parametrize("network", ["unet", "axial"])
+def test_networks_over_whole_matrices_draw_transitions(blobs, network):
+    X, noisy, _ = blobs
+    clf = quick(network=network, max_epochs=2, n_draws=2).fit(X[:120], noisy[:120])
+    T = clf.transition(X[:5])
+    np.testing.assert_allclose(T.sum(-1), 1, atol=1e-6)
+    assert (T.argmax(-1) == np.arange(4)).all()
+    assert np.ptp(T, axis=0).max() > 1e-3  # it sees the row
 
 
 @pytest.mark.parametrize("source", ["model", "majority", "smoother"])
@@ -211,7 +219,7 @@ def test_source_is_the_one_that_explains_held_out_labels(blobs, monkeypatch, bes
     names = iter(["majority", "smoother", "model"])
 
     def losses(self, T):
-        return torch.arange(5.0) * 0.01 - (next(names) == best)
+        return torch.arange(5.0) * 0.01 - float(next(names) == best)
 
     monkeypatch.setattr(dtm.TransitionEstimation, "held_out_losses", losses)
     assert quick().fit(*blobs[:2]).responsibility_source_ == best
@@ -248,7 +256,7 @@ def test_candidate_sets_that_may_lack_the_truth(blobs):
 def test_unlabelled_rows_are_allowed(blobs):
     X, noisy, y = blobs
     some = noisy.astype(float)
-    some[::2] = np.nan
+    some[np.random.RandomState(1).rand(400) < 0.4] = np.nan
     clf = DTMClassifier(random_state=0).fit(X, some)
     assert (clf.predict(X) == y).mean() > 0.88
 
@@ -274,11 +282,12 @@ def test_sklearn_classifier_learns_the_corrected_beliefs(blobs):
 
 def test_torch_module_is_copied_and_trained(blobs):
     X, noisy, y = blobs
-    module = torch.nn.Linear(2, 4)
-    before = module.weight.detach().clone()
-    clf = DTMClassifier(classifier=module, random_state=0).fit(X, noisy)
+    layers = (torch.nn.Linear(2, 64), torch.nn.Tanh(), torch.nn.Linear(64, 4))
+    module = torch.nn.Sequential(*layers)
+    before = layers[0].weight.detach().clone()
+    clf = quick(classifier=module, learning_rate=0.01).fit(X, noisy)
     assert (clf.predict(X) == y).mean() > 0.88
-    assert torch.equal(module.weight, before)
+    assert torch.equal(layers[0].weight, before)
 
 
 @pytest.mark.parametrize(
