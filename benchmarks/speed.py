@@ -10,7 +10,7 @@ import subprocess
 import sys
 import time
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from statistics import median
 from typing import NamedTuple
@@ -21,7 +21,7 @@ from sklearn.datasets import load_digits
 from sklearn.model_selection import train_test_split
 from torch import nn
 
-from benchmarks import _memory
+from benchmarks import _large_fit
 from benchmarks.frame import ROOT
 from benchmarks.report import provenance
 from sklabeldiff import DDMPClassifier
@@ -54,7 +54,7 @@ class Figure(NamedTuple):
 def main(repeats: int, save: Path | None, command: str) -> int:
     """Measure all, print and save the table; returns 1 if a target is missed."""
     torch.set_num_threads(1)
-    figures = [epoch_ratio(repeats), peak_memory(), *digits_fits(min(repeats, 3))]
+    figures = [epoch_ratio(repeats), *large_fits(), *digits_fits(min(repeats, 3))]
     text = table(figures, command)
     print(text)
     if save is not None:
@@ -179,26 +179,36 @@ def bare_epoch(
 # -- memory ----------------------------------------------------------------------------
 
 
-def peak_memory() -> Figure:
-    """Peak resident memory of a large fit, in a process of its own."""
-    done = subprocess.run(
-        [sys.executable, "-m", _memory.__name__],
-        cwd=ROOT,
-        check=True,
-        capture_output=True,
-        text=True,
-    )
-    peak = json.loads(done.stdout)
-    return Figure(
-        f"peak memory, n = {_memory.N_ROWS}, d = {_memory.N_FEATURES}, "
-        f"C = {_memory.N_CLASSES}",
-        peak["fit"] / MB,
-        1000,
-        "MB",
-        f"whole process; interpreter and imports {peak['imports'] / MB:.0f} MB, with "
-        f"the data {peak['data'] / MB:.0f} MB; one epoch, and "
-        f"{_memory.PREDICTED_ROWS} rows predicted",
-    )
+def large_fits() -> Iterator[Figure]:
+    """Peak resident memory and seconds of large fits, each in a process of its own."""
+    for name, case in _large_fit.CASES.items():
+        done = subprocess.run(
+            [sys.executable, "-m", _large_fit.__name__, name],
+            cwd=ROOT,
+            check=True,
+            capture_output=True,
+            text=True,
+        )
+        found = json.loads(done.stdout)
+        matrices = 4 * case.n_rows * case.n_classes**2 / MB
+        yield Figure(
+            f"peak memory, {name}, {case.size}",
+            found["fit"] / MB,
+            case.megabytes,
+            "MB",
+            f"whole process; interpreter and imports {found['imports'] / MB:.0f} MB, "
+            f"with the data {found['data'] / MB:.0f} MB; "
+            f"{_large_fit.PREDICTED_ROWS} rows predicted",
+        )
+        if case.minutes is not None:
+            yield Figure(
+                f"fit, {name}, {case.size}",
+                found["seconds"] / 60,
+                case.minutes,
+                "min",
+                f"one fit; accuracy {found['accuracy']:.3f} on training rows; a matrix "
+                f"for each row would take {matrices:.0f} MB",
+            )
 
 
 # -- whole fits ------------------------------------------------------------------------
