@@ -55,7 +55,7 @@ class Checkpoint:
         if self.path is None:
             return
         self.path.parent.mkdir(parents=True, exist_ok=True)
-        partial = self.path.with_suffix(".part")
+        partial = self.path.with_suffix(f".{os.getpid()}.part")
         torch.save(state, partial)
         os.replace(partial, self.path)
 

@@ -22,7 +22,10 @@ MakeGenerator = Callable[[TransitionTable, Tensor], TransitionGenerator]
 
 def nearest_group(e: Tensor, centroids: Tensor) -> Tensor:
     """Group whose centroid is nearest. (n, p), (K, p) -> (n,)."""
-    return in_blocks(lambda rows: torch.cdist(rows, centroids).argmin(1), e)
+    # Distances are taken by products, which far from the origin cancel.
+    centre = centroids.mean(0)
+    near = centroids - centre
+    return in_blocks(lambda rows: torch.cdist(rows - centre, near).argmin(1), e)
 
 
 @dataclass

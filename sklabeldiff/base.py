@@ -7,6 +7,7 @@ network whose weights are kept as arrays. Neither knows a method.
 from __future__ import annotations
 
 import json
+import os
 from abc import ABC, abstractmethod
 from numbers import Integral, Real
 from pathlib import Path
@@ -436,6 +437,8 @@ def _pack(name: str, value: Any, arrays: dict[str, NDArray[Any]]) -> Any:
 def _plain(name: str, value: Any) -> Any:
     if isinstance(value, np.generic):
         value = value.item()
+    if isinstance(value, os.PathLike):
+        value = os.fspath(value)
     if value is None or isinstance(value, (str, int, float, bool)):
         return value
     raise TypeError(

@@ -16,6 +16,7 @@ from tqdm.auto import tqdm
 
 from sklabeldiff._checkpoint import Checkpoint
 from sklabeldiff._ddmp_predictor import Predictor, predictor_arrays
+from sklabeldiff._standardize import check_standardize, fit_standardizer
 from sklabeldiff.base import (
     NetworkClassifier,
     TrainingData,
@@ -36,7 +37,6 @@ from sklabeldiff.core.label_diffusion import (
     RefreshRule,
 )
 from sklabeldiff.core.process import GaussianProcess
-from sklabeldiff.core.scaling import Standardizer, choose_row_scaling
 from sklabeldiff.core.schedules import make_schedule
 from sklabeldiff.core.training import BatchLoss, Trainer
 
@@ -121,9 +121,10 @@ class DDMPClassifier(NetworkClassifier):
         Rows in an update. Tables of fewer than 512 rows are one batch.
     learning_rate : float, default=1e-3
         Peak rate of AdamW.
-    standardize : {"auto", "standard"} or None, default="auto"
-        "standard" gives columns mean 0 and variance 1; "auto" then also scales rows to
-        equal norm where that makes the candidate sets of near rows more alike.
+    standardize : {"auto", "standard", "rows"} or None, default="auto"
+        "standard" gives columns mean 0 and variance 1, "rows" then scales rows to equal
+        norm, "auto" does that where it makes the candidate sets of near rows more
+        alike.
     preset : {"paper"} or None, default=None
         "paper" overrides `n_propagations`, `network`, `refresh`, `gate`, `prior_mean`
         and `prediction` by the literal reading of the paper, for comparison.
@@ -301,7 +302,7 @@ class DDMPClassifier(NetworkClassifier):
         generator = torch.Generator().manual_seed(seed)
         device = self._device()
 
-        scaler = self._fit_standardizer(data)
+        scaler = fit_standardizer(data, self.standardize, self.n_neighbors)
         Z = scaler(data.X)
         c, Y = (torch.as_tensor(array, device=device) for array in (Z, data.Y))
         S = torch.as_tensor(self._graph_beliefs(Z, data), device=device)
@@ -345,7 +346,7 @@ class DDMPClassifier(NetworkClassifier):
         check_option("prediction", self.prediction, ("x0", "eps"))
         check_option("schedule", self.schedule, ("cosine", "linear"))
         check_option("refresh", self.refresh, ("bayes", "inverse", None))
-        check_option("standardize", self.standardize, ("auto", "standard", None))
+        check_standardize(self.standardize)
         check_option("preset", self.preset, ("paper", None))
         for name in (
             *("n_neighbors", "hidden", "n_timesteps"),
@@ -358,13 +359,6 @@ class DDMPClassifier(NetworkClassifier):
         check_number("learning_rate", self.learning_rate, 0, open_low=True)
         if self.max_epochs != "auto":
             check_number("max_epochs", self.max_epochs, 1, integer=True)
-
-    def _fit_standardizer(self, data: TrainingData) -> Standardizer:
-        if self.standardize is None:
-            return Standardizer.identity(data.X.shape[1])
-        if self.standardize == "standard":
-            return Standardizer.fit(data.X)
-        return choose_row_scaling(data.X, data.Y, self.n_neighbors)
 
     def _graph_beliefs(
         self, Z: NDArray[np.float32], data: TrainingData

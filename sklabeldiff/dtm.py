@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import dataclasses
 import warnings
 from collections.abc import Iterator
@@ -13,22 +12,31 @@ from typing import Any, Self
 import numpy as np
 import torch
 from numpy.typing import ArrayLike, NDArray
-from sklearn.base import clone
 from sklearn.cluster import KMeans, MiniBatchKMeans
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils import check_random_state
-from sklearn.utils.validation import check_is_fitted, has_fit_parameter, validate_data
+from sklearn.utils.validation import check_is_fitted, validate_data
 from torch import Tensor, nn
 from tqdm.auto import tqdm
 
 from sklabeldiff._checkpoint import Checkpoint, Stages
 from sklabeldiff._dtm_predictor import Predictor, nearest_group, predictor_arrays
+from sklabeldiff._final_classifier import (
+    check_classifier,
+    copy_module,
+    fit_weighted,
+    is_sklearn,
+    weighted_proba,
+)
+from sklabeldiff._standardize import check_standardize, fit_standardizer
+from sklabeldiff._wrong_labels import check_given, warn_of_noise
 from sklabeldiff.base import (
     NetworkClassifier,
     TrainingData,
     check_number,
     check_option,
     layer_widths,
+    state_arrays,
 )
 from sklabeldiff.core.group_transitions import is_labelled
 from sklabeldiff.core.layers import mlp
@@ -41,8 +49,7 @@ from sklabeldiff.core.noisy_training import (
     train_forward,
 )
 from sklabeldiff.core.process import GaussianProcess
-from sklabeldiff.core.scaling import Standardizer, choose_row_scaling
-from sklabeldiff.core.schedules import make_schedule
+from sklabeldiff.core.schedules import LINEAR_STEPS, make_schedule
 from sklabeldiff.core.transition_diffusion import GENERATORS, TransitionGenerator
 from sklabeldiff.core.transition_estimation import (
     SOURCES,
@@ -61,12 +68,12 @@ from sklabeldiff.core.transition_weights import weights_of
 GROUPS_PER_CLASS, ROWS_PER_GROUP = 10, 20  # K = min(10 C, n / 20)
 KMEANS_STARTS, KMEANS_PASSES = 3, 50
 MINI_BATCH_ROWS = 200_000  # above it K-means sees batches
-ROW_SCALING_NEIGHBORS = 10
-MAX_TABLE_ENTRIES = 2**28  # of the group matrices: 1 GB
+# Of the group matrices: 1 GB, and a few times that while components are found.
+MAX_TABLE_ENTRIES = 2**28
 MAX_FULL_CLASSES = 200
 DENOISER_WIDTH = 128
-MIN_BELIEF = 1e-3  # classes less believed in are not worth a row of their own
-HALF = 0.5  # with more wrong labels than right ones, which are the right ones?
+# Seeds, counted from the one of the fit.
+DRAWS_SEED, DENOISER_SEED, CLASSIFIER_SEED, RESAMPLE_SEED = 1, 2, 3, 4
 
 
 class DTMClassifier(NetworkClassifier):
@@ -106,7 +113,7 @@ class DTMClassifier(NetworkClassifier):
     prediction : {"x0", "eps"}, default="x0"
         What the denoiser predicts: the clean matrix, or the noise.
     n_timesteps : int, default=10
-        Steps of the diffusion.
+        Steps of the diffusion, up to 1000.
     schedule : {"respaced", "paper"}, default="respaced"
         Noise schedule: equally spaced steps of the usual thousand; or the printed one,
         which does not reach noise, so that draws start from the group's matrix.
@@ -120,12 +127,14 @@ class DTMClassifier(NetworkClassifier):
         layers. A copy of a module is trained through the matrices; it maps
         (n_samples, n_features) to (n_samples, n_classes) scores. A scikit-learn
         classifier needs ``sample_weight``: it is fitted to every class of every row,
-        weighted by the corrected beliefs, and sees classes as 0, 1, ...
+        weighted by the corrected beliefs of the perceptron, and sees classes as 0, 1,
+        ...; predictions are its own, training beliefs those of the perceptron.
     hidden : int or tuple of int, default=(256, 256)
         Widths of the hidden layers of the perceptrons; () is a linear model.
     max_epochs : int or "auto", default="auto"
-        Passes over the training rows in each of the trainings. "auto" is what 500
-        updates take, from 20 to 100.
+        Passes over the training rows in the first and the last training; a third of
+        them for each trial of `responsibility_source`, twice as many for the diffusion.
+        "auto" is what 500 updates take, from 20 to 100.
     batch_size : int, default=256
         Rows in an update.
     learning_rate : float, default=1e-3
@@ -134,9 +143,10 @@ class DTMClassifier(NetworkClassifier):
         Share of the labelled rows that are not trained on, by which epochs and
         `responsibility_source` are chosen; in [0, 0.5]. "per_class" holds out ten rows
         of each given class, as in the paper.
-    standardize : {"auto", "standard"} or None, default="auto"
-        "standard" gives columns mean 0 and variance 1; "auto" then also scales rows to
-        equal norm where that makes the labels of near rows more alike.
+    standardize : {"auto", "standard", "rows"} or None, default="auto"
+        "standard" gives columns mean 0 and variance 1, "rows" then scales rows to equal
+        norm, "auto" does that where it makes the labels of near rows more
+        alike.
     classes : array-like of shape (n_classes,), default=None
         All labels, in the order of ``classes_``.
     missing_label : int, float, str or None, default=None
@@ -323,13 +333,15 @@ class DTMClassifier(NetworkClassifier):
         """
         self._check_params()
         data = self._check_fit(X, y)
-        self._check_given(data)
+        check_given(data, self.classes_)
+        self._check_size(len(data.X))
         # Seeds of later stages count on from this one.
         seed = int(check_random_state(self.random_state).randint(2**31 - 10))
         device = self._device()
+        self._make_classifier()  # a module that does not fit is refused before work
         stages = Stages(self._checkpoint(data, seed), device)
 
-        scaler = self._fit_standardizer(data)
+        scaler = fit_standardizer(data, self.standardize)
         e = torch.as_tensor(scaler(data.X), device=device)
         V = torch.as_tensor(data.relative_weights(), dtype=e.dtype, device=device)
         (centroids,) = stages("groups", lambda: (self._find_groups(e, seed),))
@@ -355,18 +367,20 @@ class DTMClassifier(NetworkClassifier):
         self.groups_ = g.cpu().numpy()
         self.group_transition_matrices_ = T_groups.cpu().numpy()
         self.transition_matrix_ = estimation.overall(f, first.T0, self.kappa).numpy()
-        self.noise_rate_ = float(1 - (q * V)[is_labelled(V)].sum(1).mean())
+        self.noise_rate_ = float(1 - (q * (V > 0))[is_labelled(V)].sum(1).mean())
         self.responsibility_source_ = source
         self.history_ = history(stages)
         self.n_iter_ = training.n_epochs()
         self.row_scaling_ = scaler.equal_norm
-        kept = None if is_sklearn(self.classifier) else network
+        self.__dict__.pop("estimator_", None)  # of an earlier fit
+        kept: nn.Module | None = network
+        if is_sklearn(self.classifier):
+            kept = None
+            self.estimator_ = fit_weighted(self.classifier, e, q, seed)
         self.model_state_ = predictor_arrays(scaler, kept, generator, centroids)
-        if kept is None:
-            self.estimator_ = fit_weighted(self.classifier, e, q)
         self._built = self._build()  # predict must not change the estimator
         stages.checkpoint.remove()
-        self._warn()
+        warn_of_noise(self.noise_rate_)
         return self
 
     # -- the steps of fit, in order ------------------------------------------------
@@ -381,9 +395,10 @@ class DTMClassifier(NetworkClassifier):
         check_option("representation", self.representation, ("auto", "pca", "full"))
         check_option("prediction", self.prediction, ("x0", "eps"))
         check_option("schedule", self.schedule, ("respaced", "paper"))
-        check_option("standardize", self.standardize, ("auto", "standard", None))
-        for name in ("n_timesteps", "n_draws", "batch_size"):
+        check_standardize(self.standardize)
+        for name in ("n_draws", "batch_size"):
             check_number(name, getattr(self, name), 1, integer=True)
+        check_number("n_timesteps", self.n_timesteps, 1, LINEAR_STEPS, integer=True)
         for width in layer_widths(self.hidden):
             check_number("hidden", width, 1, integer=True)
         check_number("kappa", self.kappa, 0)
@@ -400,63 +415,39 @@ class DTMClassifier(NetworkClassifier):
                 f"network={self.network!r} works on whole matrices: leave "
                 "representation at 'auto', or use network='mlp'."
             )
-        if is_sklearn(self.classifier):
-            if not has_fit_parameter(self.classifier, "sample_weight"):
-                raise TypeError(
-                    f"{type(self.classifier).__name__}.fit takes no sample_weight. Use "
-                    "a classifier that takes it, or a torch module."
-                )
-        elif not (self.classifier is None or isinstance(self.classifier, nn.Module)):
-            raise TypeError(
-                "classifier must be None, a torch module or a scikit-learn classifier, "
-                f"got {self.classifier!r}."
-            )
+        check_classifier(self.classifier)
 
-    def _check_given(self, data: TrainingData) -> None:
-        """Refuse what no transition matrix can be learnt from."""
-        labelled = ~data.Y.all(1)
-        if not labelled.any():
-            raise ValueError(
-                "every row may be any class, so that nothing is known of the labels. "
-                "Give labels to some rows."
-            )
-        never = np.flatnonzero(~data.Y[labelled].any(0))
-        C = len(self.classes_)
-        if len(never):
-            name = self.classes_.tolist()[never[0]]
-            raise ValueError(
-                f"no row is given the class {name!r} ({len(never)} of {C} "
-                "classes are never given), so that nothing can be learnt "
-                "of it. Leave such classes out of `classes` or of the columns of y, or "
-                "label some rows with them."
-            )
+    def _check_size(self, n_rows: int) -> None:
+        """Refuse matrices that are too large, and warn of groups that are too small."""
+        C, n_groups = len(self.classes_), self._n_groups(n_rows)
         if self._representation() == "full" and C > MAX_FULL_CLASSES:
             raise ValueError(
                 f"representation='full' with {C} classes diffuses {C**2} numbers a "
                 f"row; it takes up to {MAX_FULL_CLASSES} classes. Use network='mlp' "
                 "with representation='pca'."
             )
-        n_groups = self._n_groups(len(data.X))
         if n_groups * C**2 > MAX_TABLE_ENTRIES:
-            most = max(1, MAX_TABLE_ENTRIES // C**2)
             raise ValueError(
                 f"{n_groups} group matrices of {C} classes take "
-                f"{4e-9 * n_groups * C**2:.1f} GB. Set n_groups to at most {most}."
+                f"{4e-9 * n_groups * C**2:.1f} GB. Set n_groups to at most "
+                f"{max(1, MAX_TABLE_ENTRIES // C**2)}."
+            )
+        if self.n_groups != "auto" and int(self.n_groups) > n_groups:
+            warnings.warn(
+                f"n_groups={self.n_groups} leaves fewer than {ROWS_PER_GROUP} of the "
+                f"{n_rows} rows to a group; {n_groups} groups are used. Lower "
+                "n_groups, or leave it at 'auto'.",
+                UserWarning,
+                stacklevel=3,
             )
 
     def _n_groups(self, n_rows: int) -> int:
         """Return how many groups to make: at most one for 20 rows."""
         most = max(1, n_rows // ROWS_PER_GROUP)
         if self.n_groups == "auto":
-            return min(GROUPS_PER_CLASS * len(self.classes_), most)
-        if int(self.n_groups) > most:
-            warnings.warn(
-                f"n_groups={self.n_groups} leaves fewer than {ROWS_PER_GROUP} of the "
-                f"{n_rows} rows to a group; {most} groups are used. Lower n_groups, or "
-                "leave it at 'auto'.",
-                UserWarning,
-                stacklevel=4,
-            )
+            C = len(self.classes_)
+            fitting = max(1, MAX_TABLE_ENTRIES // C**2)
+            return min(GROUPS_PER_CLASS * C, most, fitting)
         return min(int(self.n_groups), most)
 
     def _representation(self) -> str:
@@ -465,17 +456,13 @@ class DTMClassifier(NetworkClassifier):
         return self.representation
 
     def _checkpoint(self, data: TrainingData, seed: int) -> Checkpoint:
-        params = self.get_params(deep=False) | {"random_state": seed}
+        params = self.get_params(deep=False) | {"random_state": seed, "method": "DTM"}
         for name in ("checkpoint_dir", "verbose", "device"):
             del params[name]
-        return Checkpoint(self.checkpoint_dir, data, params)
-
-    def _fit_standardizer(self, data: TrainingData) -> Standardizer:
-        if self.standardize is None:
-            return Standardizer.identity(data.X.shape[1])
-        if self.standardize == "standard":
-            return Standardizer.fit(data.X)
-        return choose_row_scaling(data.X, data.Y, ROW_SCALING_NEIGHBORS)
+        arrays = [*data]
+        if isinstance(self.classifier, nn.Module):
+            arrays += state_arrays(self.classifier).values()
+        return Checkpoint(self.checkpoint_dir, arrays, params)
 
     def _find_groups(self, e: Tensor, seed: int) -> Tensor:
         """Centroids of the groups. (n, p) -> (K, p)."""
@@ -536,9 +523,12 @@ class DTMClassifier(NetworkClassifier):
     ) -> TransitionGenerator:
         """Return a generator of matrices, not trained yet."""
         share = torch.bincount(g, minlength=len(T_groups)).to(T_groups) / len(g)
-        make = principal_table if self._representation() == "pca" else full_table
+        # A group's own matrix is given as it is, not up to the energy of a few
+        # components.
+        whole = self.generator == "group" or self._representation() == "full"
+        make = full_table if whole else principal_table
         table = make(weights_of(T_groups), share)
-        draws = torch.Generator().manual_seed(seed + 1)
+        draws = torch.Generator().manual_seed(seed + DRAWS_SEED)
         shape = (self.n_timesteps + 1, self.n_draws, 1, table.n_coordinates)
         noise = torch.randn(shape, generator=draws).to(table.z)
         return self._generator_of(table, noise, seed)
@@ -546,7 +536,7 @@ class DTMClassifier(NetworkClassifier):
     def _generator_of(
         self, table: TransitionTable, noise: Tensor, seed: int = 0
     ) -> TransitionGenerator:
-        weights = torch.Generator().manual_seed(seed + 2)
+        weights = torch.Generator().manual_seed(seed + DENOISER_SEED)
         denoiser: nn.Module = nn.Identity()  # where all groups are alike
         if self.generator != "group" and table.n_coordinates:
             denoiser = MATRIX_DENOISERS[self.network](
@@ -595,8 +585,9 @@ class DTMClassifier(NetworkClassifier):
         stages: Stages,
     ) -> nn.Module:
         """Train the classifier of true labels through the matrices."""
-        network = self._make_classifier(estimation.training.seed + 3)
-        draws = torch.Generator(c.device).manual_seed(estimation.training.seed + 4)
+        seed = estimation.training.seed
+        network = self._make_classifier(seed + CLASSIFIER_SEED)
+        draws = torch.Generator(c.device).manual_seed(seed + RESAMPLE_SEED)
 
         def fresh_columns(rows: Tensor) -> Tensor:
             noise = generator.noise
@@ -621,20 +612,11 @@ class DTMClassifier(NetworkClassifier):
         return network.eval()
 
     def _make_classifier(self, seed: int = 0) -> nn.Module:
-        """Network that is trained last: the user's, or a perceptron."""
+        """Network that is trained last: a copy of the user's, or a perceptron."""
         if not isinstance(self.classifier, nn.Module):
             return self._make_network(seed)
-        network = copy.deepcopy(self.classifier).to(self._device())
-        rows = torch.zeros((2, self.n_features_in_), device=self._device())
-        with torch.no_grad():
-            shape = tuple(network.eval()(rows).shape)
-        if shape != (2, len(self.classes_)):
-            raise ValueError(
-                f"classifier turns 2 rows of {self.n_features_in_} features into "
-                f"{shape}, where {(2, len(self.classes_))} is needed: one score for "
-                "each class."
-            )
-        return network
+        n_features, n_classes = self.n_features_in_, len(self.classes_)
+        return copy_module(self.classifier, n_features, n_classes, self._device())
 
     @contextmanager
     def _bar(
@@ -644,18 +626,6 @@ class DTMClassifier(NetworkClassifier):
         with tqdm(desc=f"DTM {stage}", unit="epoch", disable=self.verbose <= 0) as bar:
             training = dataclasses.replace(estimation.training, after_stage=bar.update)
             yield dataclasses.replace(estimation, training=training)
-
-    def _warn(self) -> None:
-        """Warn where the labels are mostly wrong."""
-        if self.noise_rate_ > HALF:
-            warnings.warn(
-                f"{self.noise_rate_:.0%} of the labels seem wrong. With more wrong "
-                "labels than right ones the classes may be taken for one another: "
-                "check predictions against some clean labels, give candidate sets, or "
-                "more annotations a row.",
-                ConvergenceWarning,
-                stacklevel=3,
-            )
 
     # -- prediction ----------------------------------------------------------------
 
@@ -715,10 +685,7 @@ class DTMClassifier(NetworkClassifier):
         e = self._model.scaled(X)
         if self._model.network is not None:
             return network_proba(self._model.network, e).cpu().numpy()
-        proba = np.zeros((len(X), len(self.classes_)), dtype=np.float32)
-        found = self.estimator_.predict_proba(e.cpu().numpy())
-        proba[:, self.estimator_.classes_] = found
-        return proba
+        return weighted_proba(self.estimator_, e, len(self.classes_))
 
     def _label_posterior(self, X: Any, Y: NDArray[Any]) -> NDArray[np.floating]:
         """Beliefs about the true label, given the features and the label. (n, C)."""
@@ -726,20 +693,6 @@ class DTMClassifier(NetworkClassifier):
         V = Y / Y.max(axis=1, keepdims=True)
         joint = self._predict_proba(rows) * self._model.columns(rows, V)
         return joint / joint.sum(axis=1, keepdims=True)
-
-
-def is_sklearn(classifier: Any) -> bool:
-    """Whether it is fitted on weighted rows rather than trained by gradients."""
-    return hasattr(classifier, "fit") and not isinstance(classifier, nn.Module)
-
-
-def fit_weighted(classifier: Any, e: Tensor, q: Tensor) -> Any:
-    """Fit a clone to every class of every row, weighted by the beliefs in it."""
-    beliefs = q.cpu().double().numpy()
-    rows, columns = np.nonzero(beliefs > MIN_BELIEF)
-    X = e.cpu().numpy()[rows]
-    weights = beliefs[rows, columns]
-    return clone(classifier).fit(X, columns, sample_weight=weights)
 
 
 def history(stages: Stages) -> list[dict[str, Any]]:

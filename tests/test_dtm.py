@@ -14,12 +14,14 @@ import pytest
 import torch
 from sklearn.base import clone
 from sklearn.datasets import load_iris
+from sklearn.ensemble import RandomForestClassifier
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import GridSearchCV, cross_val_score
 from sklearn.neighbors import KNeighborsClassifier
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
+from sklearn.svm import LinearSVC
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
 from sklabeldiff import DTMClassifier, dtm
@@ -184,7 +186,6 @@ def test_generators_run_through_one_path(blobs, generator, group_estimator):  # 
     [
         {"representation": "full"},
         {"schedule": "paper", "prediction": "eps"},
-        {"resample": True, "n_draws": 1},
         {"validation_fraction": "per_class"},
         {"validation_fraction": 0.0},
         {"standardize": None},
@@ -261,6 +262,15 @@ def test_unlabelled_rows_are_allowed(blobs):
     assert (clf.predict(X) == y).mean() > 0.88
 
 
+def test_soft_labels_without_zeros_are_labels(blobs):
+    X, noisy, y = blobs
+    shares = 0.8 * np.eye(4)[noisy] + 0.05
+    clf = quick(max_epochs=60, responsibility_source="majority").fit(X, shares)
+    assert (clf.predict(X) == y).mean() > 0.88
+    two = np.where((y < 2)[:, None], [1.0, 0.0], [0.3, 0.7])
+    assert (quick().fit(X, two).predict(X)[y >= 2] == 1).mean() > 0.8
+
+
 def test_string_classes_come_back(blobs):
     X, noisy, _ = blobs
     names = np.array(["north", "east", "south", "west"])
@@ -290,17 +300,35 @@ def test_torch_module_is_copied_and_trained(blobs):
     assert torch.equal(layers[0].weight, before)
 
 
+def test_seed_reaches_the_sklearn_classifier(blobs):
+    X, noisy, _ = blobs
+    forest = RandomForestClassifier(5)
+    fits = [quick(classifier=forest).fit(X, noisy) for _ in range(2)]
+    proba = [clf.predict_proba(X) for clf in fits]
+    np.testing.assert_array_equal(*proba)
+    refitted = fits[0].set_params(classifier=None).fit(X, noisy)
+    assert not hasattr(refitted, "estimator_")
+
+
 @pytest.mark.parametrize(
     ("classifier", "error", "message"),
     [
         (KNeighborsClassifier(), TypeError, "takes no sample_weight"),
         ("SVC", TypeError, "must be None, a torch module or a scikit-learn"),
+        (
+            LogisticRegression,
+            TypeError,
+            "must be None, a torch module or a scikit-learn",
+        ),
+        (LinearSVC(), TypeError, "no predict_proba"),
         (torch.nn.Linear(2, 7), ValueError, r"\(2, 7\), where \(2, 4\) is needed"),
     ],
 )
 def test_unfit_classifiers_are_refused(blobs, classifier, error, message):
+    clf = quick(classifier=classifier)
     with pytest.raises(error, match=message):
-        quick(classifier=classifier).fit(*blobs[:2])
+        clf.fit(*blobs[:2])
+    assert not hasattr(clf, "groups_")
 
 
 # -- bad input -------------------------------------------------------------------------
@@ -314,10 +342,10 @@ def test_class_that_never_occurs_is_named(blobs):  # check 20
 
 def test_too_many_groups_are_reduced_with_a_warning(blobs):  # check 7
     X, noisy, _ = blobs
-    with pytest.warns(
-        UserWarning, match=r"n_groups=50 leaves fewer than 20.*20 groups"
-    ):
+    message = r"n_groups=50 leaves fewer than 20.*20 groups"
+    with pytest.warns(UserWarning, match=message) as record:
         clf = quick(n_groups=50).fit(X, noisy)
+    assert [warning.filename for warning in record] == [__file__]
     assert len(clf.group_transition_matrices_) == 20
 
 
@@ -331,14 +359,15 @@ def test_full_matrices_of_many_classes_are_refused():
 def test_group_table_that_fits_no_memory_is_refused(monkeypatch, blobs):
     monkeypatch.setattr(dtm, "MAX_TABLE_ENTRIES", 100)
     with pytest.raises(ValueError, match=r"Set n_groups to at most 6"):
-        quick().fit(*blobs[:2])
+        quick(n_groups=7).fit(*blobs[:2])
+    assert len(quick().fit(*blobs[:2]).group_transition_matrices_) == 6
 
 
 def test_mostly_wrong_labels_are_warned_of(blobs):
     X, _, y = blobs
     rng = np.random.RandomState(0)
     wrong = (y + rng.randint(1, 4, size=400)) % 4
-    given = np.where(rng.rand(400) < 0.7, wrong, y)
+    given = np.where(rng.rand(400) < 0.6, wrong, y)
     with pytest.warns(ConvergenceWarning, match="of the labels seem wrong"):
         DTMClassifier(random_state=0).fit(X, given)
 
@@ -352,6 +381,7 @@ def test_mostly_wrong_labels_are_warned_of(blobs):
         ({"validation_fraction": 0.7}, "validation_fraction must be at least 0 and"),
         ({"kappa": -1}, "kappa must be at least 0"),
         ({"n_groups": 0}, "n_groups must be at least 1"),
+        ({"n_timesteps": 2500}, "n_timesteps must be at least 1 and at most 1000"),
     ],
 )
 def test_parameters_are_checked(blobs, params, message):
@@ -369,6 +399,24 @@ def test_works_in_pipelines_and_searches(blobs):
     search = GridSearchCV(quick(max_epochs=5), {"generator": ["group", "diffusion"]})
     search.fit(X, np.eye(4)[noisy])
     assert search.best_params_
+
+
+def test_printed_schedule_starts_from_the_group(blobs):  # A2
+    X, noisy, _ = blobs
+    generators = [
+        quick(schedule=name, max_epochs=2).fit(X, noisy)._model.generator
+        for name in ("paper", "respaced")
+    ]
+    assert [made.from_group for made in generators] == [True, False]
+
+
+def test_fresh_draws_change_the_classifier(blobs):
+    X, noisy, _ = blobs
+    proba = [
+        quick(resample=resample, n_draws=1).fit(X, noisy).predict_proba(X)
+        for resample in (False, True)
+    ]
+    assert np.abs(proba[0] - proba[1]).max() > 1e-4
 
 
 def test_copies_predict_alike(fitted, blobs, tmp_path):

@@ -9,11 +9,11 @@ import torch
 from numpy.typing import ArrayLike, NDArray
 from sklearn.utils import check_random_state
 
-from sklabeldiff.base import CandidateClassifier, check_number
-from sklabeldiff.baselines._shared import (
+from sklabeldiff._standardize import (
     check_standardize,
     fit_standardizer,
 )
+from sklabeldiff.base import CandidateClassifier, check_number
 from sklabeldiff.core.blocks import in_blocks
 from sklabeldiff.core.graph import graph_beliefs
 from sklabeldiff.core.kernels import RidgeSmoother, kernel_matrix, whitening

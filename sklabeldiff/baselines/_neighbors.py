@@ -9,11 +9,11 @@ import torch
 from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
-from sklabeldiff.base import CandidateClassifier, check_number, check_option
-from sklabeldiff.baselines._shared import (
+from sklabeldiff._standardize import (
     check_standardize,
     fit_standardizer,
 )
+from sklabeldiff.base import CandidateClassifier, check_number, check_option
 from sklabeldiff.core.blocks import BLOCK_ROWS, in_blocks
 from sklabeldiff.core.graph import nearest_neighbours
 from sklabeldiff.core.scaling import Standardizer

@@ -19,16 +19,16 @@ from sklearn.utils import check_random_state
 from torch import Tensor, nn
 from tqdm.auto import tqdm
 
+from sklabeldiff._standardize import (
+    check_standardize,
+    fit_standardizer,
+)
 from sklabeldiff.base import (
     NetworkClassifier,
     check_number,
     layer_widths,
     load_arrays,
     state_arrays,
-)
-from sklabeldiff.baselines._shared import (
-    check_standardize,
-    fit_standardizer,
 )
 from sklabeldiff.core.blocks import in_blocks
 from sklabeldiff.core.layers import mlp

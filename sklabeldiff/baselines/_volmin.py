@@ -11,6 +11,8 @@ from sklearn.utils import check_random_state
 from torch import Tensor, nn
 from tqdm.auto import tqdm
 
+from sklabeldiff._standardize import check_standardize, fit_standardizer
+from sklabeldiff._wrong_labels import check_given, warn_of_noise
 from sklabeldiff.base import (
     NetworkClassifier,
     check_number,
@@ -18,7 +20,6 @@ from sklabeldiff.base import (
     load_arrays,
     state_arrays,
 )
-from sklabeldiff.baselines._shared import check_standardize, fit_standardizer
 from sklabeldiff.core.group_transitions import is_labelled
 from sklabeldiff.core.layers import mlp
 from sklabeldiff.core.noisy_classifier import columns_of, label_posterior
@@ -178,12 +179,19 @@ class VolMinNetClassifier(NetworkClassifier):
         Raises
         ------
         ValueError
-            If X holds NaN, or a parameter is out of range.
+            If a class is never given to any row, X holds NaN, or a parameter is out of
+            range.
         TypeError
             If a parameter is of the wrong type.
+
+        Warns
+        -----
+        ConvergenceWarning
+            If more than half of the labels seem wrong.
         """
         self._check_params()
         data = self._check_fit(X, y)
+        check_given(data, self.classes_)
         seed = int(check_random_state(self.random_state).randint(2**31 - 1))
         device = self._device()
 
@@ -195,13 +203,14 @@ class VolMinNetClassifier(NetworkClassifier):
 
         q = label_posterior(network_proba(network, e), columns_of(T, V))
         self.label_distribution_ = q.cpu().numpy()
-        self.noise_rate_ = float(1 - (q * V)[is_labelled(V)].sum(1).mean())
+        self.noise_rate_ = float(1 - (q * (V > 0))[is_labelled(V)].sum(1).mean())
         self.transition_matrix_ = T.cpu().numpy()
         self.history_ = [{"epoch": e, "loss": loss} for e, loss in enumerate(losses)]
         self.n_iter_ = len(losses)
         self.scaler_ = vars(scaler)
         self.network_ = state_arrays(network)
         self._built = network
+        warn_of_noise(self.noise_rate_)
         return self
 
     def _check_params(self) -> None:

@@ -11,15 +11,15 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_is_fitted, has_fit_parameter, validate_data
 
+from sklabeldiff._standardize import (
+    check_standardize,
+    fit_standardizer,
+)
 from sklabeldiff.base import (
     CandidateClassifier,
     TrainingData,
     check_number,
     check_option,
-)
-from sklabeldiff.baselines._shared import (
-    check_standardize,
-    fit_standardizer,
 )
 from sklabeldiff.core.graph import graph_beliefs
 from sklabeldiff.core.scaling import Standardizer

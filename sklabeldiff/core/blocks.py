@@ -13,6 +13,12 @@ from torch import Tensor
 from torch.nn import functional
 
 BLOCK_ROWS = 256
+MAX_BLOCK_ENTRIES = 2**22  # 16 MB, of which a few are alive at a time
+
+
+def rows_of(entries: int) -> int:
+    """Rows to a block where each row makes ``entries`` numbers."""
+    return max(1, min(BLOCK_ROWS, MAX_BLOCK_ENTRIES // entries))
 
 
 def in_blocks(

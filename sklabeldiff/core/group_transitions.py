@@ -5,7 +5,7 @@ signal; the rest stays global. Section 3.2 of DTM's method page.
 
     V     (n, C)     what was given: one-hot for a label, 0/1 for a candidate set, or
                      weights whose largest is 1; all 1 for an unlabelled row
-    p     (n, C)     beliefs about the true class, made without the row's own label
+    p     (n, C)     beliefs about the true class, as free of the own label as can be
     g     (n,)       group of each row
     T0    (C, C)     global matrix, T_ij = P(given j | true i)
     T_g   (K, C, C)  matrix of each group

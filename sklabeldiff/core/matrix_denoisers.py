@@ -114,6 +114,7 @@ class UNetDenoiser(nn.Module):
     ) -> None:
         super().__init__()
         gen = generator
+        self.width = CHANNELS[0]
         self.n_classes = math.isqrt(n_coordinates)
         self.steps = _steps(n_timesteps, hidden, gen)
         self.features = linear(n_features, hidden, gen)
@@ -192,6 +193,7 @@ class AxialDenoiser(nn.Module):
     ) -> None:
         super().__init__()
         gen, width = generator, AXIAL_WIDTH
+        self.width = width
         n_classes = math.isqrt(n_coordinates)
         self.classes = nn.Parameter(torch.randn((2, n_classes, width), generator=gen))
         self.entry = linear(1, width, gen)

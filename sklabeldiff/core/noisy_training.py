@@ -11,6 +11,7 @@ kept (section 7 of DTM's method page).
 from __future__ import annotations
 
 import copy
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -34,6 +35,7 @@ AUTO_UPDATES, MIN_EPOCHS, MAX_EPOCHS = 500, 20, 100
 EMA = 0.99
 WEIGHT_DECAY = 0.01
 PAPER_HELD_OUT = 10  # rows of each given class
+CHUNK = 1024  # held-out rows whose loss is taken at a time
 
 RowLoss = Callable[[nn.Module, Tensor], Tensor]
 Penalty = Callable[[nn.Module], Tensor]
@@ -54,7 +56,7 @@ def auto_epochs(max_epochs: int | str, n_rows: int, batch_size: int) -> int:
 def split_rows(
     V: Tensor, held_out: float | str, generator: torch.Generator
 ) -> tuple[Tensor, Tensor]:
-    """Rows to train on, and labelled rows to watch. (n, C) -> (m,), (n - m,).
+    """Rows to train on and rows to watch, all labelled. (n, C) -> (m,), (h,).
 
     Parameters
     ----------
@@ -75,8 +77,8 @@ def split_rows(
         else:
             n = round(float(held_out) * len(rows))
         held[rows[:n]] = True
-    rows = torch.arange(len(V))
-    return rows[~held].to(V.device), rows[held].to(V.device)
+    rows, labelled = torch.arange(len(V)), is_labelled(V).cpu()
+    return rows[labelled & ~held].to(V.device), rows[held].to(V.device)
 
 
 @dataclass(frozen=True)
@@ -153,6 +155,13 @@ class WatchedTraining:
             self.after_stage(n_epochs)
 
         train_in_stages(trainer, epochs, after_stage)
+        unwatched = not len(self.held) and not math.isfinite(trainer.losses[-1])
+        if unwatched or not watch.best_state:
+            raise ValueError(
+                "training diverged: the loss is not finite. Lower "
+                f"learning_rate (it is {self.learning_rate:g}), or check the scale of "
+                "X."
+            )
         module.load_state_dict(watch.best_state, strict=False)
         module.eval()
         return watch.best_loss, trainer.losses
@@ -165,17 +174,18 @@ class _Watch:
         self.copy = copy.deepcopy(module).eval()
         self.row_loss = row_loss
         self.held = held
-        self.best_loss = torch.nan
+        self.best_loss = torch.inf
         self.best_state: dict[str, Tensor] = {}
 
     @torch.no_grad()
     def look(self, averaged: dict[str, Tensor]) -> None:
         """Compare the weights of now with the best ones."""
-        loss = torch.nan
-        if len(self.held):
-            self.copy.load_state_dict(averaged, strict=False)
-            loss = self.row_loss(self.copy, self.held).mean().item()
-        if not loss >= self.best_loss:  # also where there is nothing to compare
+        self.copy.load_state_dict(averaged, strict=False)
+        chunks = self.held.split(CHUNK)
+        losses = torch.cat([self.row_loss(self.copy, rows) for rows in chunks])
+        loss = losses.mean().item()
+        # Without held-out rows there is nothing to compare: the last state counts.
+        if loss < self.best_loss or not len(losses):
             self.best_loss = loss
             self.best_state = {k: v.clone() for k, v in averaged.items()}
 

@@ -19,12 +19,10 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from .blocks import BLOCK_ROWS, in_blocks
+from .blocks import in_blocks, rows_of
 from .noisy_classifier import columns_of
 from .process import GaussianProcess
 from .transition_table import TransitionTable
-
-MAX_BLOCK_ENTRIES = 2**22  # of all draws' matrices of a block: 16 MB, a few times
 
 GENERATORS = ("diffusion", "regression", "group")
 
@@ -126,6 +124,6 @@ class TransitionGenerator:
         self, function: Callable[..., Tensor], e: Tensor, g: Tensor, *more: Tensor
     ) -> Tensor:
         self.denoiser.eval()
-        entries = self.noise.shape[1] * self.table.n_classes**2
-        rows = max(1, min(BLOCK_ROWS, MAX_BLOCK_ENTRIES // entries))
+        width = getattr(self.denoiser, "width", 1)  # numbers to an entry
+        rows = rows_of(self.noise.shape[1] * self.table.n_classes**2 * width)
         return in_blocks(function, e, g[:, None], *more, block_rows=rows)

@@ -21,15 +21,15 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from .blocks import in_blocks
+from .blocks import in_blocks, rows_of
 from .group_transitions import (
     MIN_PROBABILITY,
     dirichlet_groups,
-    is_labelled,
     majority_beliefs,
 )
 from .noisy_classifier import PARAMETER_GROUPS, columns_of, forward_loss
 from .noisy_training import (
+    CHUNK,
     WatchedTraining,
     network_proba,
     train_forward,
@@ -43,6 +43,7 @@ SOURCES = ("majority", "smoother", "model")
 SEARCH_SHARE = 1 / 3  # of the epochs: only the order of the sources is wanted
 # A quarter of this explains .76 of the variance of the group weights, this much .93.
 GENERATOR_SHARE = 2
+STEPS_SEED = 5  # of steps and noise, counted from that of the training
 GROUP_PULL = 10.0  # mu: ties free group weights to the global ones
 
 MakeNetwork = Callable[[int], nn.Module]
@@ -97,18 +98,10 @@ class TransitionEstimation:
         elif source == "majority":
             p = majority_beliefs(V, g, self.n_groups)
         else:
-            p = self._smoother_beliefs(rows)
+            generator = torch.Generator().manual_seed(self.training.seed)
+            p = smoother_beliefs(self.e[rows], V, generator)
         T = dirichlet_groups(p, V, g, self.n_groups, first.T0, kappa)
         return transition_of(weights_of(T))  # the diagonal is the largest of its row
-
-    def _smoother_beliefs(self, rows: Tensor) -> Tensor:
-        """Beliefs of near rows about labelled ones; even about the others."""
-        labelled = is_labelled(self.V[rows])
-        p = torch.full_like(self.V[rows], 1 / self.V.shape[1])
-        found = rows[labelled]
-        generator = torch.Generator().manual_seed(self.training.seed)
-        p[labelled] = smoother_beliefs(self.e[found], self.V[found], generator)
-        return p
 
     def held_out_losses(self, T_groups: Tensor) -> Tensor:
         """Loss of each held-out row after a short training through these matrices."""
@@ -117,7 +110,8 @@ class TransitionEstimation:
         train_forward(self.training, network, self.e, c, share=SEARCH_SHARE)
         held = self.training.held
         with torch.no_grad():
-            return forward_loss(network(self.e[held]), c[held])
+            parts = [forward_loss(network(self.e[b]), c[b]) for b in held.split(CHUNK)]
+        return torch.cat(parts) if parts else c.new_zeros(0)
 
     def by_gradient(self, first: FirstNetwork, volume_penalty: float) -> Tensor:
         """T_groups by gradient descent from T0 with a fixed classifier, "volmin"."""
@@ -194,7 +188,7 @@ def group_columns(T_groups: Tensor, g: Tensor, V: Tensor) -> Tensor:
     def block(g: Tensor, V: Tensor) -> Tensor:
         return columns_of(T_groups[g[:, 0]], V)
 
-    return in_blocks(block, g[:, None], V)
+    return in_blocks(block, g[:, None], V, block_rows=rows_of(T_groups[0].numel()))
 
 
 def train_generator(
@@ -208,7 +202,8 @@ def train_generator(
         return []
     rows = torch.arange(len(e), device=e.device)
     everything = replace(training, train=rows, held=rows[:0])
-    gen = torch.Generator(e.device).manual_seed(training.seed)
+    # Not the seed that orders the rows: steps would then follow their numbers.
+    gen = torch.Generator(e.device).manual_seed(training.seed + STEPS_SEED)
 
     def row_loss(denoiser: nn.Module, rows: Tensor) -> Tensor:
         return generator.loss(denoiser, e[rows], g[rows], gen)

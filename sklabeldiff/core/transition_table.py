@@ -7,7 +7,7 @@ carry the Gaussian processes over unchanged (section 5.3 of DTM's method page).
     W_g    (C, C)    weights behind the matrix of group g, see `transition_weights`
     s_g    share of the rows that are in group g
     Wbar   (C, C)    sum_g s_g W_g
-    B      (r, C^2)  principal directions, scaled: coordinates have mean 0, variance 1
+    B      (r, C, C) principal directions, scaled: coordinates have mean 0, variance 1
     z_g    (r,)      coordinates of a group:  W_g = Wbar + z_g B
 """
 
@@ -33,8 +33,8 @@ class TransitionTable:
     ----------
     mean : Tensor of shape (C, C)
         Wbar.
-    basis : Tensor of shape (r, C, C)
-        B. "full" coordinates have one direction an entry.
+    basis : Tensor of shape (r, C, C) or (C, C)
+        B; or, for one coordinate an entry, the scale of each entry.
     z : Tensor of shape (K, r)
     """
 
@@ -54,6 +54,8 @@ class TransitionTable:
 
     def weights(self, z: Tensor) -> Tensor:
         """W of coordinates. (..., r) -> (..., C, C)."""
+        if self.basis.dim() == 2:
+            return self.mean + z.unflatten(-1, self.mean.shape) * self.basis
         flat = z @ self.basis.flatten(1)
         return self.mean + flat.unflatten(-1, self.mean.shape)
 
@@ -83,16 +85,15 @@ def principal_table(
     weighted = centred * share.double().sqrt()[:, None]
     # The smaller of the two Gram matrices: a thousand groups of a hundred classes
     # would take the other one to 10^4 x 10^4.
-    if n_groups <= centred.shape[1]:
-        values, vectors = torch.linalg.eigh(weighted @ weighted.T)
-        directions = vectors.T @ weighted  # norm sqrt(values)
-    else:
-        values, vectors = torch.linalg.eigh(weighted.T @ weighted)
-        directions = vectors.T * values.clamp(min=0).sqrt()[:, None]
-    values, directions = values.flip(0).clamp(min=0), directions.flip(0)
+    by_group = n_groups <= centred.shape[1]
+    gram = weighted @ weighted.T if by_group else weighted.T @ weighted
+    values, vectors = torch.linalg.eigh(gram)  # ascending
+    values, vectors = values.flip(0).clamp(min=0), vectors.flip(1)
     most = min(n_groups - 1, centred.shape[1], max_components)
     r = min(_n_components(values, energy), most)
-    basis, variance = directions[:r], values[:r]
+    variance, vectors = values[:r], vectors[:, :r]
+    # Directions of norm sqrt(variance), of the few components alone.
+    basis = vectors.T @ weighted if by_group else (vectors * variance.sqrt()).T
     z = centred @ basis.T / variance
     basis = basis.unflatten(1, (n_classes, n_classes))
     return TransitionTable(mean.to(W), basis.to(W), z.to(W))
@@ -107,11 +108,9 @@ def _n_components(values: Tensor, energy: float) -> int:
 
 def full_table(W: Tensor, share: Tensor) -> TransitionTable:
     """Coordinates are the standardised entries themselves. (K, C, C), (K,)."""
-    n_classes = W.shape[1]
     mean = torch.einsum("g,gij->ij", share, W)
     variance = torch.einsum("g,gij->ij", share, (W - mean).square())
-    # An entry that never varies keeps the direction, of length 0.
-    scale = variance.sqrt().flatten()
-    z = (W - mean).flatten(1) / scale.where(scale > 0, 1.0)
-    basis = torch.diag(scale).unflatten(1, (n_classes, n_classes))
-    return TransitionTable(mean, basis, z)
+    # An entry that never varies has scale 0, and its coordinate means nothing.
+    scale = variance.sqrt()
+    z = (W - mean) / scale.where(scale > 0, 1.0)
+    return TransitionTable(mean, scale, z.flatten(1))

@@ -23,8 +23,9 @@ import torch
 from torch import Tensor
 
 # Where `weights_of` aims, and the range that it clips to: logit(1e-3) = -6.9 bounds the
-# tails that a diffusion over W has to model.
-DIAGONAL, LARGEST, SMALLEST = 1.5, 0.98, 1e-3
+# tails that a diffusion over W has to model. With many classes the least entries are
+# smaller, or together they would make up for much of a clean row.
+DIAGONAL, LARGEST, SMALLEST, SMALLEST_ROW = 1.5, 0.98, 1e-3, 1e-2
 
 
 def transition_of(W: Tensor) -> Tensor:
@@ -52,7 +53,8 @@ def initial_weight(n_classes: int) -> float:
 def weights_of(T: Tensor) -> Tensor:
     """W whose (8) is T, or is near it. (..., C, C) -> (..., C, C).
 
-    Exact where T_ii is 5 % above the rest of its row and no entry is below T_ii / 1000;
+    Exact where T_ii is 5 % above the rest of its row and no entry is below T_ii / 1000
+    (or, with more than ten classes, T_ii / (100 C));
     elsewhere the nearest values in range, whose T still has its largest entries on the
     diagonal.
     """
@@ -61,7 +63,8 @@ def weights_of(T: Tensor) -> Tensor:
     rest = (T * (1 - eye)).amax(-1, keepdim=True)
     scale = DIAGONAL / diagonal
     scale = torch.where(scale * rest > LARGEST, LARGEST / rest, scale)
-    off = (scale * T).clamp(SMALLEST, LARGEST)
+    smallest = min(SMALLEST, SMALLEST_ROW / T.shape[-1])
+    off = (scale * T).clamp(smallest, LARGEST)
     own = (scale * T).clamp(2 - LARGEST, 1 + LARGEST) - 1
     return torch.where(eye.bool(), own, off).logit()
 

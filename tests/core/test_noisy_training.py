@@ -113,6 +113,44 @@ def test_best_state_on_held_out_rows_is_kept():
     assert losses[-1] < -1  # training went on far beyond
 
 
+def test_larger_penalty_leaves_less_volume(symmetric):  # check 4
+    X, y = classes_in_space(0)
+    V = one_hot(flipped(y, symmetric, 0), C).float()
+    volumes = []
+    for penalty in (0.0, 0.3):
+        T0, _ = train_volume_minimisation(
+            training_on(1800, 2000), network(), X, V, penalty
+        )
+        volumes.append(torch.linalg.slogdet(T0).logabsdet.item())
+    assert volumes[1] < volumes[0] - 0.1
+
+
+@pytest.mark.parametrize("n_train", [100, 110])  # ten held-out rows, or none
+def test_diverging_training_is_an_error(n_train):
+    module = nn.Linear(1, 1, bias=False)
+
+    def row_loss(module, rows):
+        return (module.weight.sum() * torch.nan).expand(len(rows))
+
+    with pytest.raises(ValueError, match=r"diverged.*Lower learning_rate"):
+        training_on(n_train, 110, max_epochs=3)(module, row_loss)
+
+
+def test_state_before_a_divergence_is_kept():
+    module = nn.Linear(1, 1, bias=False)
+    nn.init.zeros_(module.weight)
+
+    def row_loss(module, rows):
+        w = module.weight.sum()
+        return (torch.where(w > 0.5, torch.nan, -w)).expand(len(rows))
+
+    loss, _ = training_on(100, 110, max_epochs=200, learning_rate=0.02)(
+        module, row_loss
+    )
+    assert -0.5 <= loss < 0
+    assert 0 < module.weight.item() <= 0.5
+
+
 def test_last_state_is_kept_without_held_out_rows():
     module = nn.Linear(1, 1, bias=False)
     nn.init.zeros_(module.weight)
@@ -133,10 +171,9 @@ def given():
     return V
 
 
-def test_held_out_rows_are_labelled_and_of_all_classes(given):
+def test_rows_are_labelled_and_held_out_rows_of_all_classes(given):
     train, held = split_rows(given, 0.1, torch.Generator().manual_seed(0))
-    assert sorted(torch.cat([train, held]).tolist()) == list(range(400))
-    assert held.min() >= 50
+    assert sorted(torch.cat([train, held]).tolist()) == list(range(50, 400))
     share = given[held].sum(0) / given[50:].sum(0)
     assert_close(share, torch.full((4,), 0.1), rtol=0, atol=0.02)
 

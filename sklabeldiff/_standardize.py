@@ -1,4 +1,4 @@
-"""The step that several baselines begin with: scaling."""
+"""The scaling that a fit begins with, by the name that the user gives it."""
 
 from __future__ import annotations
 
