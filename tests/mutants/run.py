@@ -129,6 +129,7 @@ MUTANTS = {
         f"{WATCHED}::test_volume_falls_where_the_labels_do_not_care",
         f"{FORWARD}::test_volume_is_the_log_determinant",
     ],
+    "dtm_04_idle_penalty": [f"{WATCHED}::test_larger_penalty_leaves_less_volume"],
     "dtm_05_transposed_matrix": [
         f"{WATCHED}::test_true_matrix_recovers_clean_accuracy",
         f"{FORWARD}::test_one_matrix_is_the_same_matrix_in_every_row",
