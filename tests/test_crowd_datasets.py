@@ -334,9 +334,6 @@ def test_labelme_has_the_published_answers(data_home):
 
 @pytest.fixture(scope="module")
 def cifar10n(data_home):
-    for name in ("cifar10n_labels.npz", "cifar10_features.npz"):
-        if not (data_home / "images" / name).is_file():
-            pytest.skip(f"{name} is not in this data folder")
     return load_cifar10n(data_home, features=True)
 
 

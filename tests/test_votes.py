@@ -365,10 +365,7 @@ class TestVoteLabels:
 
 
 def test_cifar10h_as_published(data_home):
-    path = data_home / "images" / "cifar10h_counts.npz"
-    if not path.is_file():
-        pytest.skip(f"{path.name} is not in this data folder")
-    with np.load(path) as file:
+    with np.load(data_home / "images" / "cifar10h_counts.npz") as file:
         counts, y = file["counts"], file["y"]
     Y, _ = candidates_from_votes(counts, counts=True)
     assert Y.sum(axis=1).mean() == pytest.approx(1.940, abs=5e-4)
