@@ -16,6 +16,7 @@ from sklearn.neighbors import NearestNeighbors
 from torch import Tensor, nn
 
 from sklabeldiff import DDMPClassifier
+from sklabeldiff._standardize import fit_standardizer
 from sklabeldiff.core.blocks import in_blocks
 from sklabeldiff.core.label_diffusion import DECAY_SHARE
 from sklabeldiff.core.training import EpochBatches
@@ -112,7 +113,7 @@ class WithoutDiffusion:
         data = clf._check_fit(X, Y)
         seed = int(np.random.RandomState(self.random_state).randint(2**31 - 1))
         generator = torch.Generator().manual_seed(seed)
-        self.scaler_ = clf._fit_standardizer(data)
+        self.scaler_ = fit_standardizer(data, clf.standardize, clf.n_neighbors)
         Z = self.scaler_(data.X)
         c, mask = torch.as_tensor(Z), torch.as_tensor(data.Y)
         S = torch.as_tensor(clf._graph_beliefs(Z, data))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,21 +10,14 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from sklabeldiff._arrays import Arrays, part_of
+from sklabeldiff._groups import nearest_group
 from sklabeldiff.base import load_arrays, state_arrays
-from sklabeldiff.core.blocks import in_blocks
 from sklabeldiff.core.scaling import Standardizer
-from sklabeldiff.core.transition_diffusion import TransitionGenerator
+from sklabeldiff.core.transition_diffusion import (
+    GeneratorSettings,
+    TransitionGenerator,
+)
 from sklabeldiff.core.transition_table import TransitionTable
-
-MakeGenerator = Callable[[TransitionTable, Tensor], TransitionGenerator]
-
-
-def nearest_group(e: Tensor, centroids: Tensor) -> Tensor:
-    """Group whose centroid is nearest. (n, p), (K, p) -> (n,)."""
-    # Distances are taken by products, which far from the origin cancel.
-    centre = centroids.mean(0)
-    near = centroids - centre
-    return in_blocks(lambda rows: torch.cdist(rows - centre, near).argmin(1), e)
 
 
 @dataclass
@@ -53,7 +45,7 @@ class Predictor:
         cls,
         arrays: Arrays,
         network: nn.Module | None,
-        make_generator: MakeGenerator,
+        settings: GeneratorSettings,
         equal_norm: bool,
         device: torch.device,
     ) -> Predictor:
@@ -64,7 +56,8 @@ class Predictor:
             for name, value in part_of(arrays, "transitions").items()
         }
         table = TransitionTable(tensors["mean"], tensors["basis"], tensors["z"])
-        generator = make_generator(table, tensors["noise"])
+        n_features = tensors["centroids"].shape[1]
+        generator = settings.from_table(table, tensors["noise"], n_features)
         load_arrays(generator.denoiser, part_of(arrays, "denoiser"))
         if network is not None:
             load_arrays(network, part_of(arrays, "classifier"))

@@ -1,4 +1,4 @@
-"""What the candidate-set classifiers share: input checks, prediction, score, saving.
+"""What the candidate-set classifiers share: input checks, prediction, score, issues.
 
 `CandidateClassifier` knows scikit-learn and labels; `NetworkClassifier` adds a torch
 network whose weights are kept as arrays. Neither knows a method.
@@ -6,18 +6,13 @@ network whose weights are kept as arrays. Neither knows a method.
 
 from __future__ import annotations
 
-import json
-import os
 from abc import ABC, abstractmethod
 from numbers import Integral, Real
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple, Self
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import torch
 from numpy.typing import ArrayLike, NDArray
-from safetensors import safe_open
-from safetensors.numpy import save_file
 from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.utils.validation import (
     check_consistent_length,
@@ -26,14 +21,13 @@ from sklearn.utils.validation import (
 )
 
 from sklabeldiff._issues import issues_frame
+from sklabeldiff._saving import SavingMixin
 from sklabeldiff.metrics import covering_rate_scorer
 from sklabeldiff.model_selection import out_of_fold
 from sklabeldiff.targets import encode_candidates
 
 if TYPE_CHECKING:
     import pandas as pd
-
-FORMAT = "sklabeldiff-1"  # of saved estimators
 
 
 class TrainingData(NamedTuple):
@@ -55,7 +49,7 @@ class TrainingData(NamedTuple):
         return self.Ybar / self.Ybar.max(axis=1, keepdims=True)
 
 
-class CandidateClassifier(ClassifierMixin, BaseEstimator, ABC):
+class CandidateClassifier(SavingMixin, ClassifierMixin, BaseEstimator, ABC):
     """Base of classifiers that learn from candidate sets.
 
     Subclasses have the parameters `classes` and `missing_label`, call `_check_fit`
@@ -261,71 +255,6 @@ class CandidateClassifier(ClassifierMixin, BaseEstimator, ABC):
         """Beliefs about the true label of the training rows. (n, C)."""
         return self.label_distribution_
 
-    def save(self, path: str | Path) -> None:
-        """Write the fitted estimator to one safetensors file, which runs no code.
-
-        Parameters
-        ----------
-        path : str or Path
-            File to write.
-
-        Raises
-        ------
-        TypeError
-            If a parameter or a class label is not a plain value.
-        """
-        check_is_fitted(self)
-        arrays: dict[str, NDArray[Any]] = {}
-        fitted = {
-            name: _pack(name, value, arrays)
-            for name, value in vars(self).items()
-            if name.endswith("_") and not name.startswith("_")
-        }
-        params = {
-            name: _pack(f"params.{name}", value, arrays)
-            for name, value in self.get_params(deep=False).items()
-        }
-        header = {
-            "format": FORMAT,
-            "class": type(self).__name__,
-            "params": params,
-            "fitted": fitted,
-        }
-        save_file(arrays, path, metadata={"sklabeldiff": json.dumps(header)})
-
-    @classmethod
-    def load(cls, path: str | Path) -> Self:
-        """Read an estimator written by `save`.
-
-        Parameters
-        ----------
-        path : str or Path
-            File to read.
-
-        Returns
-        -------
-        estimator : CandidateClassifier
-            Fitted; it predicts as the saved one did.
-
-        Raises
-        ------
-        ValueError
-            If the file holds something else.
-        """
-        with safe_open(path, framework="numpy") as file:
-            header = json.loads((file.metadata() or {}).get("sklabeldiff", "{}"))
-            if header.get("format") != FORMAT or header["class"] != cls.__name__:
-                raise ValueError(
-                    f"{path} holds {header.get('class', 'no sklabeldiff estimator')}, "
-                    f"not a {cls.__name__}. Load it with the class that saved it."
-                )
-            arrays = {key: file.get_tensor(key) for key in file.keys()}
-        params = {k: _unpack(v, arrays) for k, v in header["params"].items()}
-        estimator = cls(**params)
-        for name, value in header["fitted"].items():
-            setattr(estimator, name, _unpack(value, arrays))
-        return estimator
-
 
 def _held_out_posterior(
     model: CandidateClassifier, X: Any, Y: NDArray[Any]
@@ -390,8 +319,11 @@ def check_number(
     *,
     integer: bool = False,
     open_low: bool = False,
+    or_word: str | None = None,
 ) -> None:
     """Refuse a parameter outside [low, high], or (low, high] if `open_low`.
+
+    The one string that it may be instead is `or_word`.
 
     Raises
     ------
@@ -400,9 +332,12 @@ def check_number(
     ValueError
         If it is out of range.
     """
+    if or_word is not None and isinstance(value, str) and value == or_word:
+        return
     kind = Integral if integer else Real
     if not isinstance(value, kind) or isinstance(value, bool):
         wanted = "an integer" if integer else "a number"
+        wanted += "" if or_word is None else f" or {or_word!r}"
         raise TypeError(f"{name} must be {wanted}, got {value!r}.")
     number = float(value)
     if not (low < number if open_low else low <= number) or not number <= high:
@@ -415,48 +350,3 @@ def check_option(name: str, value: Any, options: tuple[Any, ...]) -> None:
     """Refuse a parameter that is not one of `options`."""
     if not any(value is o or (isinstance(o, str) and value == o) for o in options):
         raise ValueError(f"{name} must be one of {options}, got {value!r}.")
-
-
-def _pack(name: str, value: Any, arrays: dict[str, NDArray[Any]]) -> Any:
-    """Make a JSON value; numeric arrays move to `arrays` under `name`."""
-    if isinstance(value, np.ndarray) and value.dtype.kind in "biuf":
-        arrays[name] = np.ascontiguousarray(value)
-        return {"array": name}
-    if isinstance(value, np.ndarray):
-        kind = "U" if value.dtype.kind == "U" else "O"
-        return {"list": [_plain(name, v) for v in value.tolist()], "dtype": kind}
-    if isinstance(value, dict):
-        packed = {k: _pack(f"{name}.{k}", v, arrays) for k, v in value.items()}
-        return {"dict": packed}
-    if isinstance(value, (list, tuple)):
-        items = [_pack(f"{name}.{i}", v, arrays) for i, v in enumerate(value)]
-        return {"tuple" if isinstance(value, tuple) else "items": items}
-    return _plain(name, value)
-
-
-def _plain(name: str, value: Any) -> Any:
-    if isinstance(value, np.generic):
-        value = value.item()
-    if isinstance(value, os.PathLike):
-        value = os.fspath(value)
-    if value is None or isinstance(value, (str, int, float, bool)):
-        return value
-    raise TypeError(
-        f"{name} holds {value!r}, which save cannot write. Give a plain value (for "
-        "random_state an integer), or pickle the estimator."
-    )
-
-
-def _unpack(value: Any, arrays: dict[str, NDArray[Any]]) -> Any:
-    """Undo `_pack`."""
-    if not isinstance(value, dict):
-        return value
-    if "array" in value:
-        return arrays[value["array"]]
-    if "list" in value:
-        return np.array(value["list"], dtype=value["dtype"])
-    if "dict" in value:
-        return {k: _unpack(v, arrays) for k, v in value["dict"].items()}
-    if "tuple" in value:
-        return tuple(_unpack(v, arrays) for v in value["tuple"])
-    return [_unpack(v, arrays) for v in value["items"]]

@@ -357,8 +357,7 @@ class DDMPClassifier(NetworkClassifier):
         for name in ("gamma", "eta", "gate"):
             check_number(name, getattr(self, name), 0, 1)
         check_number("learning_rate", self.learning_rate, 0, open_low=True)
-        if self.max_epochs != "auto":
-            check_number("max_epochs", self.max_epochs, 1, integer=True)
+        check_number("max_epochs", self.max_epochs, 1, integer=True, or_word="auto")
 
     def _graph_beliefs(
         self, Z: NDArray[np.float32], data: TrainingData

@@ -55,7 +55,7 @@ def part(*names):
 
 CORE = part("core")
 # Whoever imports one of these can fit something.
-ESTIMATORS = [f"{NAME}.{name}" for name in ("ddmp", "base", "baselines")]
+ESTIMATORS = [f"{NAME}.{name}" for name in ("ddmp", "dtm", "base", "baselines")]
 
 
 @pytest.mark.parametrize("module", CORE)
@@ -77,7 +77,9 @@ def test_core_needs_only_the_numerical_packages(module):
     assert not {name for name in third_party if not is_in(name, allowed)}
 
 
-@pytest.mark.parametrize("module", part("metrics", "targets", "datasets", "plotting"))
+@pytest.mark.parametrize(
+    "module", part("metrics", "targets", "model_selection", "datasets", "plotting")
+)
 def test_metrics_data_and_plots_know_no_estimator(module):
     assert not {name for name in own_imports(module) if is_in(name, ESTIMATORS)}
 

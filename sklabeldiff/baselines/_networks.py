@@ -158,8 +158,7 @@ class _SetLossClassifier(NetworkClassifier):
         check_number("learning_rate", self.learning_rate, 0, open_low=True)
         check_number("weight_decay", self.weight_decay, 0)
         check_standardize(self.standardize)
-        if self.max_epochs != "auto":
-            check_number("max_epochs", self.max_epochs, 1, integer=True)
+        check_number("max_epochs", self.max_epochs, 1, integer=True, or_word="auto")
 
     def _make_network(self, n_features: int, seed: int = 0) -> nn.Module:
         generator = torch.Generator().manual_seed(seed)

@@ -220,10 +220,10 @@ class VolMinNetClassifier(NetworkClassifier):
         check_number("batch_size", self.batch_size, 1, integer=True)
         check_number("learning_rate", self.learning_rate, 0, open_low=True)
         check_standardize(self.standardize)
-        if self.max_epochs != "auto":
-            check_number("max_epochs", self.max_epochs, 1, integer=True)
-        if self.validation_fraction != "per_class":
-            check_number("validation_fraction", self.validation_fraction, 0, 0.5)
+        check_number("max_epochs", self.max_epochs, 1, integer=True, or_word="auto")
+        check_number(
+            "validation_fraction", self.validation_fraction, 0, 0.5, or_word="per_class"
+        )
 
     def _make_network(self, seed: int = 0) -> nn.Module:
         generator = torch.Generator().manual_seed(seed)

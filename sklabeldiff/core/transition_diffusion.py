@@ -20,11 +20,17 @@ import torch
 from torch import Tensor, nn
 
 from .blocks import in_blocks, rows_of
+from .matrix_denoisers import MATRIX_DENOISERS
 from .noisy_classifier import columns_of
 from .process import GaussianProcess
-from .transition_table import TransitionTable
+from .schedules import make_schedule
+from .transition_table import TransitionTable, full_table, principal_table
+from .transition_weights import weights_of
 
 GENERATORS = ("diffusion", "regression", "group")
+DENOISER_WIDTH = 128
+# Seeds, counted from the one of the fit.
+DRAWS_SEED, DENOISER_SEED = 1, 2
 
 
 @dataclass
@@ -127,3 +133,71 @@ class TransitionGenerator:
         width = getattr(self.denoiser, "width", 1)  # numbers to an entry
         rows = rows_of(self.noise.shape[1] * self.table.n_classes**2 * width)
         return in_blocks(function, e, g[:, None], *more, block_rows=rows)
+
+
+@dataclass(frozen=True)
+class GeneratorSettings:
+    """What a generator is made from, besides the matrices of the groups.
+
+    Parameters
+    ----------
+    kind : {"diffusion", "regression", "group"}
+    network : {"mlp", "unet", "axial"}
+    whole : bool
+        Whether matrices are diffused entry by entry, not by principal components.
+    prediction : {"x0", "eps"}
+    schedule : {"respaced", "paper"}
+    n_timesteps : int
+    n_draws : int
+    """
+
+    kind: str
+    network: str
+    whole: bool
+    prediction: str
+    schedule: str
+    n_timesteps: int
+    n_draws: int
+
+    def from_groups(
+        self, T_groups: Tensor, g: Tensor, n_features: int, seed: int
+    ) -> TransitionGenerator:
+        """Return an untrained generator. (K, C, C), (n,)."""
+        share = torch.bincount(g, minlength=len(T_groups)).to(T_groups) / len(g)
+        # A group's own matrix is given as it is, not up to the energy of a few
+        # components.
+        make = full_table if self.whole or self.kind == "group" else principal_table
+        table = make(weights_of(T_groups), share)
+        draws = torch.Generator().manual_seed(seed + DRAWS_SEED)
+        shape = (self.n_timesteps + 1, self.n_draws, 1, table.n_coordinates)
+        noise = torch.randn(shape, generator=draws).to(table.z)
+        return self.from_table(table, noise, n_features, seed)
+
+    def from_table(
+        self, table: TransitionTable, noise: Tensor, n_features: int, seed: int = 0
+    ) -> TransitionGenerator:
+        """Return a generator with fresh weights for a table and noise."""
+        weights = torch.Generator().manual_seed(seed + DENOISER_SEED)
+        denoiser: nn.Module = nn.Identity()  # where all groups are alike
+        if self.kind != "group" and table.n_coordinates:
+            denoiser = MATRIX_DENOISERS[self.network](
+                n_features,
+                table.n_coordinates,
+                self.n_timesteps,
+                DENOISER_WIDTH,
+                weights,
+            )
+        process = GaussianProcess(
+            make_schedule(self.schedule, self.n_timesteps),
+            self.prediction,
+            x0_range=table.z_range,
+            device=table.z.device,
+        )
+        return TransitionGenerator(
+            self.kind,
+            table,
+            denoiser.to(table.z.device),
+            process,
+            noise,
+            from_group=self.schedule == "paper",
+        )
