@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 import torch
 from sklearn.base import clone
-from sklearn.datasets import load_iris
+from sklearn.datasets import load_wine
 from sklearn.ensemble import RandomForestClassifier
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import LogisticRegression
@@ -396,13 +396,18 @@ def test_parameters_are_checked(blobs, params, message):
 # -- scikit-learn, saving, repeatability -----------------------------------------------
 
 
+@pytest.mark.filterwarnings("ignore:.*labels seem wrong")
 def test_works_in_pipelines_and_searches(blobs):
-    X, noisy, _ = blobs
-    pipe = make_pipeline(StandardScaler(), quick(max_epochs=5))
-    assert len(cross_val_score(pipe, X, noisy, cv=2)) == 2
-    search = GridSearchCV(quick(max_epochs=5), {"generator": ["group", "diffusion"]})
+    X, noisy, y = blobs
+    pipe = make_pipeline(StandardScaler(), quick())
+    # At most the share of given labels that are right.
+    scores = cross_val_score(pipe, X, noisy, cv=2)
+    np.testing.assert_allclose(scores, (noisy == y).mean(), atol=0.08)
+    # Too few updates to learn anything: the search must see that.
+    search = GridSearchCV(quick(max_epochs=5), {"learning_rate": [1e-9, 1e-2]}, cv=2)
     search.fit(X, np.eye(4)[noisy])
-    assert search.best_params_
+    assert search.best_params_ == {"learning_rate": 1e-2}
+    assert (search.predict(X) == y).mean() > 0.85
 
 
 def test_printed_schedule_starts_from_the_group(blobs):  # A2
@@ -483,8 +488,8 @@ def test_killed_fit_goes_on_to_the_same_result(
     assert not list(tmp_path.iterdir())
 
 
-def test_iris_of_the_docstring_over_seeds():
-    X, y = load_iris(return_X_y=True)
+def test_wine_of_the_docstring_over_seeds():
+    X, y = load_wine(return_X_y=True)
     found = []
     for seed in SEEDS:
         noisy = make_noisy_labels(X, y, "parts", rate=0.3, random_state=seed)
