@@ -55,6 +55,7 @@ def ablation_methods() -> list[Method]:
         "responsibilities 'auto'": {"responsibility_source": "auto"},
         "responsibilities 'model'": {"responsibility_source": "model"},
         "responsibilities 'majority'": {"responsibility_source": "majority"},
+        "responsibilities 'smoother'": {"responsibility_source": "smoother"},
         "schedule 'respaced'": {"schedule": "respaced"},
         "schedule 'paper'": {"schedule": "paper"},
         "prediction 'eps'": {"prediction": "eps"},
