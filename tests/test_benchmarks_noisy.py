@@ -8,6 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from numpy.typing import NDArray
@@ -164,7 +165,6 @@ def test_a_row_counts_itself_and_its_neighbours() -> None:
 
 
 def test_clean_learning_drops_wrong_labels_of_any_name() -> None:
-    pytest.importorskip("cleanlab")
     split = _blobs(300, rate=0.3)
     near = KNeighborsClassifier(1)  # repeats every wrong label it has seen
     alone = near.fit(split.X, split.Y).predict(split.X_test)
@@ -267,7 +267,6 @@ def test_average_precision_by_hand(order: list[int], precision: float) -> None:
 
 @pytest.mark.parametrize("quality", noisy_methods.QUALITIES)
 def test_cleanlab_finds_wrong_labels(quality: str) -> None:
-    pytest.importorskip("cleanlab")
     finder = CleanlabIssues(KNeighborsClassifier(15), quality)
     figures = measures.issue_precision(finder, _blobs(300, rate=0.2), False)
     assert figures["score"] > 0.9
@@ -275,8 +274,6 @@ def test_cleanlab_finds_wrong_labels(quality: str) -> None:
 
 @pytest.mark.parametrize("cv", [None, 5])
 def test_our_order_is_that_of_label_issues(cv: int | None) -> None:
-    pd = pytest.importorskip("pandas")
-
     class Doubtful(_Constant):
         def label_issues(self, X=None, y=None, cv=None):  # type: ignore[no-untyped-def]
             assert (X is None) == (cv is None)

@@ -10,6 +10,8 @@ import pandas as pd
 import polars as pl
 import pytest
 import torch
+import transformers
+from PIL import Image
 from sklearn.base import clone
 from sklearn.compose import make_column_transformer
 from sklearn.linear_model import LogisticRegression
@@ -21,9 +23,6 @@ from sklearn.utils.estimator_checks import parametrize_with_checks
 import sklabeldiff.features
 from sklabeldiff import DDMPClassifier
 from sklabeldiff.features import CLIPFeatures
-
-transformers = pytest.importorskip("transformers")
-Image = pytest.importorskip("PIL.Image")
 
 PACKAGE = "sklabeldiff.features"
 N, H, W = 7, 40, 48

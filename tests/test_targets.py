@@ -3,8 +3,12 @@
 import pickle
 import warnings
 from enum import Enum, StrEnum
+from importlib import import_module
 
 import numpy as np
+import pandas as pd
+import polars as pl
+import pyarrow as pa
 import pytest
 import scipy.sparse as sp
 import torch
@@ -55,10 +59,6 @@ def as_objects(rows):
     for i, row in enumerate(rows):
         out[i] = row
     return out
-
-
-def library(name):
-    return pytest.importorskip(name)
 
 
 def assert_encodes(y, Y_expected, classes_expected, **parameters):
@@ -112,9 +112,9 @@ MASK_FORMS = {
         (MASK.ravel().astype(int), np.tile([0, 1, 2], 4), [0, 3, 6, 9, 12]),
         shape=(4, 3),
     ),
-    "pandas without names": lambda: library("pandas").DataFrame(MASK),
-    "polars list": lambda: library("polars").Series(MASK.astype(int).tolist()),
-    "pyarrow list": lambda: library("pyarrow").array(MASK.astype(int).tolist()),
+    "pandas without names": lambda: pd.DataFrame(MASK),
+    "polars list": lambda: pl.Series(MASK.astype(int).tolist()),
+    "pyarrow list": lambda: pa.array(MASK.astype(int).tolist()),
 }
 
 
@@ -126,8 +126,8 @@ def test_mask_forms_are_bit_equal(form):
 def frame(kind, names):
     data = dict(zip(names, MASK.T.astype(int).tolist(), strict=True))
     if kind == "pyarrow":
-        return library("pyarrow").table(data)
-    return library(kind).DataFrame(data)
+        return pa.table(data)
+    return import_module(kind).DataFrame(data)
 
 
 SET_FORMS = {
@@ -151,38 +151,30 @@ SET_FORMS = {
     "list of arrays": lambda: list(map(np.array, LETTERS)),
     "object array of lists": lambda: as_objects(LETTERS),
     "object array of arrays": lambda: as_objects(list(map(np.array, LETTERS))),
-    "pandas sets": lambda: library("pandas").Series(list(map(set, LETTERS))),
-    "pandas lists": lambda: library("pandas").Series(LETTERS, index=[4, 3, 2, 1]),
-    "pandas arrow lists": lambda: library("pandas").Series(
+    "pandas sets": lambda: pd.Series(list(map(set, LETTERS))),
+    "pandas lists": lambda: pd.Series(LETTERS, index=[4, 3, 2, 1]),
+    "pandas arrow lists": lambda: pd.Series(
         LETTERS,
-        dtype=library("pandas").ArrowDtype(
-            library("pyarrow").list_(library("pyarrow").string())
-        ),
+        dtype=pd.ArrowDtype(pa.list_(pa.string())),
     ),
-    "pyarrow lists": lambda: library("pyarrow").array(LETTERS),
-    "pyarrow large lists": lambda: library("pyarrow").array(
-        LETTERS, type=library("pyarrow").large_list(library("pyarrow").string())
-    ),
-    "pyarrow chunks": lambda: library("pyarrow").chunked_array(
-        [LETTERS[:1], LETTERS[1:]]
-    ),
-    "pyarrow with null for all": lambda: library("pyarrow").array(
+    "pyarrow lists": lambda: pa.array(LETTERS),
+    "pyarrow large lists": lambda: pa.array(LETTERS, type=pa.large_list(pa.string())),
+    "pyarrow chunks": lambda: pa.chunked_array([LETTERS[:1], LETTERS[1:]]),
+    "pyarrow with null for all": lambda: pa.array(
         [None if len(row) == 3 else row for row in LETTERS]
     ),
-    "polars lists": lambda: library("polars").Series(LETTERS),
-    "polars with null for all": lambda: library("polars").Series(
+    "polars lists": lambda: pl.Series(LETTERS),
+    "polars with null for all": lambda: pl.Series(
         [None if len(row) == 3 else row for row in LETTERS]
     ),
-    "polars sets": lambda: library("polars").Series(
-        list(map(set, LETTERS)), dtype=library("polars").Object
-    ),
+    "polars sets": lambda: pl.Series(list(map(set, LETTERS)), dtype=pl.Object),
     "pandas frame": lambda: frame("pandas", NAMES.tolist()),
     "pandas frame of bools and ints": lambda: frame("pandas", NAMES.tolist()).astype(
         {"b": bool}
     ),
     "pandas nullable frame": lambda: frame("pandas", NAMES.tolist()).astype("boolean"),
     "pandas sparse frame": lambda: frame("pandas", NAMES.tolist()).astype(
-        library("pandas").SparseDtype(int)
+        pd.SparseDtype(int)
     ),
     "polars frame": lambda: frame("polars", NAMES.tolist()),
     "pyarrow table": lambda: frame("pyarrow", NAMES.tolist()),
@@ -201,10 +193,10 @@ NUMBER_FORMS = {
     "ranges": lambda rows: [range(3, 6, 2), (9,), {3, 5, 9}, range(5, 6)],
     "arrays": lambda rows: [np.array(row, dtype=np.int32) for row in rows],
     "tensors": lambda rows: list(map(torch.tensor, rows)),
-    "pyarrow": lambda rows: library("pyarrow").array(rows),
-    "polars": lambda rows: library("polars").Series(rows),
-    "polars series in a list": lambda rows: list(map(library("polars").Series, rows)),
-    "pandas": lambda rows: library("pandas").Series(rows),
+    "pyarrow": lambda rows: pa.array(rows),
+    "polars": lambda rows: pl.Series(rows),
+    "polars series in a list": lambda rows: list(map(pl.Series, rows)),
+    "pandas": lambda rows: pd.Series(rows),
     "pandas frame": lambda rows: frame("pandas", NUMBERS.tolist()),
 }
 
@@ -227,14 +219,14 @@ LABEL_FORMS = {
     "list of singleton sets": lambda v: [{x} for x in v],
     "not an array": NotAnArray,
     "read-only": lambda v: np.frombuffer(np.array(v), dtype=np.array(v).dtype),
-    "pandas": lambda v: library("pandas").Series(v, index=[9, 9, 1, 0]),
-    "pandas index": lambda v: library("pandas").Index(v),
-    "pandas category": lambda v: library("pandas").Series(v).astype("category"),
-    "pandas Categorical": lambda v: library("pandas").Categorical(v),
-    "polars": lambda v: library("polars").Series(v),
-    "pyarrow": lambda v: library("pyarrow").array(v),
-    "pyarrow chunks": lambda v: library("pyarrow").chunked_array([v[:1], v[1:]]),
-    "pyarrow dictionary": lambda v: library("pyarrow").array(v).dictionary_encode(),
+    "pandas": lambda v: pd.Series(v, index=[9, 9, 1, 0]),
+    "pandas index": lambda v: pd.Index(v),
+    "pandas category": lambda v: pd.Series(v).astype("category"),
+    "pandas Categorical": lambda v: pd.Categorical(v),
+    "polars": lambda v: pl.Series(v),
+    "pyarrow": lambda v: pa.array(v),
+    "pyarrow chunks": lambda v: pa.chunked_array([v[:1], v[1:]]),
+    "pyarrow dictionary": lambda v: pa.array(v).dictionary_encode(),
 }
 LABELS = {
     "strings": (["b", "a", "c", "b"], NAMES),
@@ -253,7 +245,6 @@ def test_single_labels_are_singleton_sets(form, kind):
 
 def test_pandas_nullable_and_torch_labels_are_singleton_sets():
     assert_encodes(torch.tensor([5, 3, 9, 5]), ONE_HOT, NUMBERS)
-    pd = library("pandas")
     assert_encodes(pd.Series([5, 3, 9, 5], dtype="Int64"), ONE_HOT, NUMBERS)
     assert_encodes(pd.Series(list("bacb"), dtype="string"), ONE_HOT, NAMES)
 
@@ -299,14 +290,14 @@ UNKNOWN_FORMS = {
     "None": lambda: (["b", None, "a"], None),
     "NaN among strings": lambda: (["b", np.nan, "a"], None),
     "None in an object array": lambda: (np.array(["b", None, "a"], object), None),
-    "pandas strings": lambda: (library("pandas").Series(["b", None, "a"]), None),
+    "pandas strings": lambda: (pd.Series(["b", None, "a"]), None),
     "pandas category": lambda: (
-        library("pandas").Series(["b", None, "a"], dtype="category"),
+        pd.Series(["b", None, "a"], dtype="category"),
         None,
     ),
-    "pandas NA": lambda: (["b", library("pandas").NA, "a"], None),
-    "polars": lambda: (library("polars").Series(["b", None, "a"]), None),
-    "pyarrow": lambda: (library("pyarrow").array(["b", None, "a"]), None),
+    "pandas NA": lambda: (["b", pd.NA, "a"], None),
+    "polars": lambda: (pl.Series(["b", None, "a"]), None),
+    "pyarrow": lambda: (pa.array(["b", None, "a"]), None),
     "masked array": lambda: (np.ma.array(["b", "c", "a"], mask=[0, 1, 0]), None),
     "missing_label": lambda: (["b", "?", "a"], "?"),
     "missing_label in an array": lambda: (np.array(["b", "?", "a"]), "?"),
@@ -328,9 +319,9 @@ UNKNOWN_NUMBERS = {
     "minus one": lambda: (np.array([7, -1, 2]), -1),
     "minus one in a list": lambda: ([7, -1, 2], -1),
     "numpy minus one": lambda: ([7, -1, 2], np.int64(-1)),
-    "polars": lambda: (library("polars").Series([7, None, 2]), None),
-    "pyarrow": lambda: (library("pyarrow").array([7, None, 2]), None),
-    "pandas NA": lambda: ([7, library("pandas").NA, 2], None),
+    "polars": lambda: (pl.Series([7, None, 2]), None),
+    "pyarrow": lambda: (pa.array([7, None, 2]), None),
+    "pandas NA": lambda: ([7, pd.NA, 2], None),
     "masked array": lambda: (np.ma.array([7, 3, 2], mask=[0, 1, 0]), None),
 }
 
@@ -356,7 +347,7 @@ def test_minus_one_is_an_ordinary_label_by_default():
 
 def test_missing_label_may_be_what_is_missing_anyway():
     Y = np.array([[0, 1], [1, 1], [1, 0]], dtype=bool)
-    for value in (None, np.nan, library("pandas").NA):
+    for value in (None, np.nan, pd.NA):
         y = ["b", value, "a"]
         assert_encodes(y, Y, np.array(["a", "b"]), missing_label=value)
 
@@ -421,7 +412,7 @@ def test_column_vector_warns_and_is_one_label_per_row():
 
 def test_frame_of_one_list_column_warns_and_is_read():
     for kind in ("pandas", "polars"):
-        y = library(kind).DataFrame({"set": LETTERS})
+        y = import_module(kind).DataFrame({"set": LETTERS})
         with pytest.warns(DataConversionWarning):
             assert_encodes(y, MASK, NAMES)
 
@@ -435,7 +426,7 @@ WEIGHT_FORMS = {
     "object": lambda: WEIGHTS.astype(object),
     "torch": lambda: torch.tensor(WEIGHTS),
     "csr": lambda: sp.csr_array(WEIGHTS),
-    "pandas": lambda: library("pandas").DataFrame(WEIGHTS),
+    "pandas": lambda: pd.DataFrame(WEIGHTS),
 }
 
 
@@ -445,7 +436,7 @@ def test_weights_stay_as_they_are_in_float32(form):
 
 
 def test_named_weights_take_the_names_of_the_columns():
-    y = library("polars").DataFrame(dict(zip("cab", WEIGHTS.T, strict=True)))
+    y = pl.DataFrame(dict(zip("cab", WEIGHTS.T, strict=True)))
     assert_encodes(y, WEIGHTS.astype(np.float32), np.array(["c", "a", "b"]))
 
 
@@ -495,7 +486,7 @@ def test_named_columns_are_matched_to_given_classes_by_name(kind):
 
 @pytest.mark.parametrize("kind", ["pandas", "polars"])
 def test_unnamed_columns_are_matched_to_given_classes_by_position(kind):
-    y = library(kind).DataFrame(MASK)
+    y = import_module(kind).DataFrame(MASK)
     assert_encodes(y, MASK, np.array(list("cab")), classes=list("cab"))
 
 
@@ -536,7 +527,7 @@ REJECTED = {
     ),
     "empty list": (lambda: [["a"], ["b", "c"], []], "row 2 has no candidate"),
     "empty pyarrow list": (
-        lambda: library("pyarrow").array([["a"], []]),
+        lambda: pa.array([["a"], []]),
         "row 1 has no candidate",
     ),
     "empty row of a mask": (
@@ -572,13 +563,13 @@ REJECTED = {
         r"row 1 has the entry -1 for class 0\.",
     ),
     "null in a pandas frame": (
-        lambda: library("pandas").DataFrame(
-            {"x": library("pandas").array([True, None], dtype="boolean"), "y": [1, 1]}
+        lambda: pd.DataFrame(
+            {"x": pd.array([True, None], dtype="boolean"), "y": [1, 1]}
         ),
         r"row 1 has the entry nan for class x\.",
     ),
     "null in a polars frame": (
-        lambda: library("polars").DataFrame({"x": [True, False], "y": [True, None]}),
+        lambda: pl.DataFrame({"x": [True, False], "y": [True, None]}),
         r"row 1 has the entry nan for class y\.",
     ),
     "masked entry of a mask": (
@@ -586,15 +577,15 @@ REJECTED = {
         r"row 1 has the entry nan for class 0\.",
     ),
     "text in a frame": (
-        lambda: library("pandas").DataFrame({"x": [1, 0], "y": [1, "no"]}),
+        lambda: pd.DataFrame({"x": [1, 0], "y": [1, "no"]}),
         r"row 1 holds 'no' in column 'y'\..*one 0/1 column per class.*as a Series",
     ),
     "duplicate columns": (
-        lambda: library("pandas").DataFrame([[1, 0]], columns=["a", "a"]),
+        lambda: pd.DataFrame([[1, 0]], columns=["a", "a"]),
         r"the columns of y has 'a' again at position 1\. Give each label once",
     ),
     "mixed column names": (
-        lambda: library("pandas").DataFrame([[1, 0]], columns=["a", 1]),
+        lambda: pd.DataFrame([[1, 0]], columns=["a", 1]),
         "the columns of y .*has the label 1 .int., but .* has 'a' .str.",
     ),
     "no columns": (lambda: np.zeros((3, 0)), "y has no column. Give it one column"),
@@ -628,7 +619,7 @@ REJECTED = {
         "row 1 has a missing value.*Leave it out",
     ),
     "null in a pyarrow list": (
-        lambda: library("pyarrow").array([["a"], ["b", None]]),
+        lambda: pa.array([["a"], ["b", None]]),
         "row 1 has a missing value",
     ),
     "missing votes": (
