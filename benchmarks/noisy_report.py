@@ -83,7 +83,7 @@ def noisy_goals(scores: Scores) -> list[str]:
             lines.append(
                 goal(
                     f"at least {short(MARGIN)} above {other} where 30 % of the labels "
-                    "or more are wrong",
+                    "or more are wrong, by the nominal rate",
                     gap.mean >= MARGIN,
                     f"{plus_minus(gap)} over {gap.n} runs of {len(heavy)} cells",
                 )

@@ -50,8 +50,8 @@ def check_classifier(classifier: Any) -> None:
         )
     if not hasattr(classifier, "predict_proba"):
         raise TypeError(
-            f"{name} has no predict_proba. Use a classifier that has it, or wrap this "
-            "one in CalibratedClassifierCV."
+            f"{name} has no predict_proba. Use a classifier that has it; one that "
+            "lacks it can be wrapped in CalibratedClassifierCV."
         )
 
 
@@ -63,12 +63,17 @@ def copy_module(
     Raises
     ------
     ValueError
-        If it gives another number of scores.
+        If it fails on such rows, or gives another number of scores.
     """
     network = copy.deepcopy(module).to(device)
     rows = torch.zeros((2, n_features), device=device)
-    with torch.no_grad():
-        shape = tuple(network.eval()(rows).shape)
+    try:
+        with torch.no_grad():
+            shape = tuple(network.eval()(rows).shape)
+    except Exception as error:  # whatever a module of the user may raise
+        raise ValueError(
+            f"classifier cannot score 2 rows of {n_features} features, float32: {error}"
+        ) from error
     if shape != (2, n_classes):
         raise ValueError(
             f"classifier turns 2 rows of {n_features} features into {shape}, where "

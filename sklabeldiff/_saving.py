@@ -76,10 +76,15 @@ class SavingMixin:
         """
         with safe_open(path, framework="numpy") as file:
             header = json.loads((file.metadata() or {}).get("sklabeldiff", "{}"))
-            if header.get("format") != FORMAT or header["class"] != cls.__name__:
+            if header.get("class") != cls.__name__:
                 raise ValueError(
                     f"{path} holds {header.get('class', 'no sklabeldiff estimator')}, "
                     f"not a {cls.__name__}. Load it with the class that saved it."
+                )
+            if header["format"] != FORMAT:
+                raise ValueError(
+                    f"{path} has the format {header['format']!r}, not {FORMAT!r}. Load "
+                    "it with the version of sklabeldiff that saved it, or fit again."
                 )
             arrays = {key: file.get_tensor(key) for key in file.keys()}
         params = {k: _unpack(v, arrays) for k, v in header["params"].items()}

@@ -266,7 +266,7 @@ def _held_out_posterior(
 class NetworkClassifier(CandidateClassifier):
     """Base of classifiers around a torch network.
 
-    The weights live in ``network_`` as arrays, so that a fitted estimator pickles,
+    The weights are kept as arrays in fitted attributes, so that an estimator pickles,
     memory-maps and moves between devices. Subclasses define `_build`, which returns
     the object that predicts; it is built on first use and never pickled.
     """

@@ -65,7 +65,7 @@ GROUPS_PER_CLASS, ROWS_PER_GROUP = 10, 20  # K = min(10 C, n / 20)
 # Of the group matrices: 1 GB, and a few times that while components are found.
 MAX_TABLE_ENTRIES = 2**28
 MAX_FULL_CLASSES = 200
-# Seeds, counted from the one of the fit; 1 and 2 are the generator's.
+# Seeds, counted from the one of the fit; 1, 2 and 5 belong to the generator.
 CLASSIFIER_SEED, RESAMPLE_SEED = 3, 4
 
 
@@ -168,7 +168,7 @@ class DTMClassifier(NetworkClassifier):
     transition_matrix_ : ndarray of shape (n_classes, n_classes), float32
         Entry (i, j): share of rows of class i that were given j, over all rows.
     group_transition_matrices_ : ndarray of shape (n_groups, n_classes, n_classes)
-        The matrices that the diffusion learnt from, float32.
+        What the diffusion learnt from, float32: matrices as they were estimated.
     groups_ : ndarray of shape (n_samples,), int64
         Group of each training row.
     noise_rate_ : float
@@ -182,8 +182,8 @@ class DTMClassifier(NetworkClassifier):
     model_state_ : dict of str to ndarray
         Weights of the networks, matrices and scaling, which prediction is made from.
     history_ : list of dict
-        "stage", "epoch" and mean "loss" of each epoch of each training but the trials
-        of responsibility sources.
+        "stage", "epoch" and mean "loss" of each epoch of each training, but for what
+        is trained to find the group matrices.
     n_iter_ : int
         Epochs of the last training.
     n_features_in_ : int
@@ -427,6 +427,11 @@ class DTMClassifier(NetworkClassifier):
                 f"row; it takes up to {MAX_FULL_CLASSES} classes. Use network='mlp' "
                 "with representation='pca'."
             )
+        if C**2 > MAX_TABLE_ENTRIES:
+            raise ValueError(
+                f"{C} classes are too many: one matrix takes {4e-9 * C**2:.1f} GB. "
+                "Merge classes that are rare or alike."
+            )
         if n_groups * C**2 > MAX_TABLE_ENTRIES:
             raise ValueError(
                 f"{n_groups} group matrices of {C} classes take "
@@ -472,7 +477,7 @@ class DTMClassifier(NetworkClassifier):
             train, held, self.max_epochs, self.batch_size, self.learning_rate, seed
         )
 
-    def _make_network(self, seed: int = 0) -> nn.Module:
+    def _make_network(self, seed: int) -> nn.Module:
         """Perceptron with fresh weights."""
         generator = torch.Generator().manual_seed(seed)
         n_classes = len(self.classes_)
@@ -492,8 +497,10 @@ class DTMClassifier(NetworkClassifier):
         with self._bar("group matrices", estimation) as watched:
             if self.group_estimator == "volmin":
                 return "model", watched.by_gradient(first, self.volume_penalty)
-            if self.responsibility_source != "auto":
-                source = self.responsibility_source
+            source = self.responsibility_source
+            if source == "auto" and not len(watched.training.held):
+                source = SOURCES[0]  # there is nothing to choose by
+            if source != "auto":
                 return source, watched.by_counts(source, first, self.kappa)
             found = {s: watched.by_counts(s, first, self.kappa) for s in SOURCES}
             losses = {s: watched.held_out_losses(T) for s, T in found.items()}

@@ -230,6 +230,22 @@ def test_source_is_the_one_that_explains_held_out_labels(blobs, monkeypatch, bes
     assert quick().fit(*blobs[:2]).responsibility_source_ == best
 
 
+def test_without_held_out_rows_there_is_no_choice(blobs, monkeypatch):
+    X, noisy, y = blobs
+
+    class Rows(torch.nn.Linear):
+        def forward(self, rows):
+            assert len(rows)  # many a module cannot take none
+            return super().forward(rows)
+
+    monkeypatch.delattr(dtm.TransitionEstimation, "held_out_losses")
+    params = {"validation_fraction": 0, "learning_rate": 0.01, "max_epochs": 100}
+    torch.manual_seed(0)  # of the module's first weights
+    clf = quick(classifier=Rows(2, 4), **params).fit(X, noisy)
+    assert clf.responsibility_source_ == "majority"
+    assert (clf.predict(X) == y).mean() > 0.88
+
+
 def test_source_changes_only_for_a_sure_gain():
     first = torch.tensor([1.0, 2.0, 3.0, 4.0])
     unsure = first - torch.tensor([1.0, -1.0, 1.0, -0.9])
@@ -326,6 +342,7 @@ def test_seed_reaches_the_sklearn_classifier(blobs):
         ),
         (LinearSVC(), TypeError, "no predict_proba"),
         (torch.nn.Linear(2, 7), ValueError, r"\(2, 7\), where \(2, 4\) is needed"),
+        (torch.nn.Linear(3, 4), ValueError, "cannot score 2 rows of 2 features"),
     ],
 )
 def test_unfit_classifiers_are_refused(blobs, classifier, error, message):
@@ -365,6 +382,9 @@ def test_group_table_that_fits_no_memory_is_refused(monkeypatch, blobs):
     with pytest.raises(ValueError, match=r"Set n_groups to at most 6"):
         quick(n_groups=7).fit(*blobs[:2])
     assert len(quick().fit(*blobs[:2]).group_transition_matrices_) == 6
+    monkeypatch.setattr(dtm, "MAX_TABLE_ENTRIES", 15)
+    with pytest.raises(ValueError, match=r"4 classes are too many"):
+        quick().fit(*blobs[:2])
 
 
 def test_mostly_wrong_labels_are_warned_of(blobs):

@@ -19,11 +19,11 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from .noisy_classifier import MIN_PROBABILITY
 from .transitions import normalise_rows
 
 N_ROUNDS = 2  # of expected counts; the first starts from T0
 MAJORITY_BELIEF = 0.98  # in the class that a group's labels vote for
-MIN_PROBABILITY = 1e-12
 
 
 def is_labelled(V: Tensor) -> Tensor:

@@ -180,12 +180,13 @@ class _Watch:
     @torch.no_grad()
     def look(self, averaged: dict[str, Tensor]) -> None:
         """Compare the weights of now with the best ones."""
-        self.copy.load_state_dict(averaged, strict=False)
-        chunks = self.held.split(CHUNK)
-        losses = torch.cat([self.row_loss(self.copy, rows) for rows in chunks])
-        loss = losses.mean().item()
-        # Without held-out rows there is nothing to compare: the last state counts.
-        if loss < self.best_loss or not len(losses):
+        loss = torch.nan  # without held-out rows the last state counts
+        if len(self.held):
+            self.copy.load_state_dict(averaged, strict=False)
+            chunks = self.held.split(CHUNK)
+            losses = torch.cat([self.row_loss(self.copy, rows) for rows in chunks])
+            loss = losses.mean().item()
+        if loss < self.best_loss or not len(self.held):
             self.best_loss = loss
             self.best_state = {k: v.clone() for k, v in averaged.items()}
 

@@ -22,12 +22,13 @@ import torch
 from torch import Tensor, nn
 
 from .blocks import in_blocks, rows_of
-from .group_transitions import (
+from .group_transitions import dirichlet_groups, majority_beliefs
+from .noisy_classifier import (
     MIN_PROBABILITY,
-    dirichlet_groups,
-    majority_beliefs,
+    PARAMETER_GROUPS,
+    columns_of,
+    forward_loss,
 )
-from .noisy_classifier import PARAMETER_GROUPS, columns_of, forward_loss
 from .noisy_training import (
     CHUNK,
     WatchedTraining,
