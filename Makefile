@@ -5,15 +5,20 @@
 #   make test PIP_ARGS="--index-url ..." extra arguments to pip, for example PyTorch's
 #                                        own index of CPU-only builds
 #   make test SKLABELDIFF_DATA=/folder   where the real data sets are
+#
+# The versions of other packages are those of constraints.txt. `make test-floor` and
+# `make test-latest` run the same tests, in environments of their own, on the oldest
+# versions that pyproject.toml allows and on the newest there are.
 
 PYTHON ?= python3
 VENV ?= .venv
 PIP_ARGS ?=
+CONSTRAINTS ?= constraints.txt
 WORKERS ?= 2
 SPHINXOPTS ?= --keep-going
 
 BIN = $(VENV)/bin
-PIP_INSTALL = $(BIN)/python -m pip install $(PIP_ARGS) -c constraints.txt
+PIP_INSTALL = $(BIN)/python -m pip install $(PIP_ARGS) -c $(CONSTRAINTS)
 
 # Real data sets: the environment's choice, or shared/data beside the checkout.
 BESIDE = $(patsubst %/pll,%,$(wildcard ../shared/data/pll))
@@ -21,12 +26,13 @@ BESIDE = $(patsubst %/pll,%,$(wildcard ../shared/data/pll))
 .DEFAULT_GOAL := help
 # A .venv that could not be completed (no ensurepip, say) is not taken for one.
 .DELETE_ON_ERROR:
-.PHONY: help demo test test-full lint mutants docs bench clean
+.PHONY: help demo test test-full test-floor test-latest tests lint mutants docs bench clean
 
 help:
 	@echo "make demo       resolve ambiguous digits, print accuracies, save a picture"
 	@echo "make test       lint, types, and every check at its smallest honest size"
 	@echo "make test-full  the same checks with many seeds and large sizes"
+	@echo "make test-floor, make test-latest  the tests on the oldest and newest versions"
 	@echo "make lint       ruff and mypy"
 	@echo "make mutants    break the code on purpose: every check must notice"
 	@echo "make docs       the documentation as HTML, in docs/_build/html"
@@ -39,7 +45,7 @@ $(BIN)/python:
 
 # torch goes first: alone it is resolved to the pinned version, in the build that
 # PIP_ARGS or pip's configuration prefers, and the second line finds it settled.
-$(VENV)/.installed: pyproject.toml constraints.txt | $(BIN)/python
+$(VENV)/.installed: pyproject.toml $(CONSTRAINTS) | $(BIN)/python
 	$(PIP_INSTALL) torch
 	$(PIP_INSTALL) -e ".[dev,vision,plot,bench]"
 	@touch $@
@@ -53,12 +59,21 @@ demo: $(VENV)/.installed
 
 # A clone without data runs everything else, and says so: each test that is skipped is
 # listed at the end. A folder that was asked for and is not there is an error.
-test: export SKLABELDIFF_DATA := $(or $(SKLABELDIFF_DATA),$(abspath $(BESIDE)),none)
-test: lint
-	$(BIN)/python -m pytest -n $(WORKERS)
+test: lint tests
 
 test-full: export SKLABELDIFF_FULL := 1
-test-full: lint
+test-full: lint tests
+
+# What is printed is kept in docs/versions, but for the path of this folder.
+test-floor test-latest: test-%:
+	$(MAKE) .venv-$*/.installed VENV=.venv-$* CONSTRAINTS=constraints-$*.txt
+	(git log -1 --format='commit %h' && $(MAKE) -s tests VENV=.venv-$*) > $*.log 2>&1 \
+		|| (tail -n 40 $*.log; exit 1)
+	grep -v '^rootdir: ' $*.log > docs/versions/$*.txt
+	@tail -n 1 $*.log && rm $*.log
+
+tests: export SKLABELDIFF_DATA := $(or $(SKLABELDIFF_DATA),$(abspath $(BESIDE)),none)
+tests: $(VENV)/.installed
 	$(BIN)/python -m pytest -n $(WORKERS)
 
 lint: $(VENV)/.installed
@@ -76,6 +91,6 @@ bench: $(VENV)/.installed
 	$(BIN)/python -m benchmarks accuracy
 
 clean:
-	rm -rf $(VENV) build dist docs/_build docs/api/generated docs/auto_examples
+	rm -rf $(VENV) .venv-floor .venv-latest build dist docs/_build docs/api/generated docs/auto_examples
 	rm -rf .pytest_cache .mypy_cache .ruff_cache
 	find sklabeldiff tests benchmarks examples docs -name __pycache__ -prune -exec rm -rf {} +

@@ -18,6 +18,11 @@ from scipy.stats import rankdata
 Fold = tuple[int, int]  # seed, number
 FURTHER = ("covering", "transductive", "rows", "wrong", "fit_seconds")
 FURTHER += ("predict_seconds",)
+# of a choice from a grid, and of probabilities
+FURTHER += ("covering_pick", "approximated_pick", "likelihood_pick")
+FURTHER += ("oracle", "mean_candidate", "worst_candidate")
+FURTHER += ("ece_before", "ece_after", "brier_before", "brier_after")
+FURTHER += ("temperature", "accuracy")
 
 
 class Difference(NamedTuple):

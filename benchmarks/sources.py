@@ -15,7 +15,8 @@ from typing import Any
 
 from benchmarks.frame import ROOT
 
-IRRELEVANT = ("sklabeldiff.metrics",)  # scores of the user, not of the benchmarks
+# Scores of the user, not of the benchmarks; reports to callbacks, which change nothing.
+IRRELEVANT = ("sklabeldiff.metrics", "sklabeldiff._callbacks")
 
 
 def modules_behind(estimator: Any) -> set[str]:
@@ -32,7 +33,8 @@ def reached(module: str) -> frozenset[str]:
     waiting = [module]
     while waiting:
         name = waiting.pop()
-        if name not in found and name not in IRRELEVANT and path_of(name) is not None:
+        relevant = not any(f"{name}.".startswith(f"{i}.") for i in IRRELEVANT)
+        if name not in found and relevant and path_of(name) is not None:
             found.add(name)
             waiting += imported(name)
     return frozenset(found)

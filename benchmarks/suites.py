@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from benchmarks import (
+    calibration,
     cells,
     measures,
     methods,
@@ -10,6 +11,7 @@ from benchmarks import (
     noisy_methods,
     noisy_report,
     report,
+    selection,
 )
 from benchmarks.frame import Suite
 
@@ -67,5 +69,26 @@ SUITES = {
         body=noisy_report.issues_body,
         folder="issues",
         packages=("cleanlab",),
+    ),
+    "selection": Suite(
+        title="Grid search without true labels",
+        help="what label-free criteria choose from five grids (4 cells)",
+        cells=selection.CELLS,
+        methods=selection.methods,
+        split=cells.split,
+        measure=selection.measure,
+        body=selection.body,
+        folder="selection",
+        n_folds=selection.N_FOLDS,
+    ),
+    "calibration": Suite(
+        title="Calibration without true labels",
+        help="calibration error before and after a temperature (3 cells)",
+        cells=calibration.CELLS,
+        methods=calibration.methods,
+        split=calibration.split,
+        measure=calibration.measure,
+        body=calibration.body,
+        folder="calibration",
     ),
 }

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from sklabeldiff.base import TrainingData, check_option
+from sklabeldiff._parameters import check_option
+from sklabeldiff.base import TrainingData
 from sklabeldiff.core.scaling import Standardizer, choose_row_scaling
 
 SCALINGS = ("standard", "rows", "auto", None)

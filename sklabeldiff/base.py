@@ -7,7 +7,6 @@ network whose weights are kept as arrays. Neither knows a method.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from numbers import Integral, Real
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -20,10 +19,12 @@ from sklearn.utils.validation import (
     validate_data,
 )
 
+from sklabeldiff._callbacks import CallbackSupportMixin
+from sklabeldiff._cross_val import out_of_fold
+from sklabeldiff._documented import DocumentedMixin
 from sklabeldiff._issues import issues_frame
 from sklabeldiff._saving import SavingMixin
-from sklabeldiff.metrics import covering_rate_scorer
-from sklabeldiff.model_selection import out_of_fold
+from sklabeldiff.metrics._scorers import covering_rate_scorer, true_accuracy
 from sklabeldiff.targets import encode_candidates
 
 if TYPE_CHECKING:
@@ -49,14 +50,22 @@ class TrainingData(NamedTuple):
         return self.Ybar / self.Ybar.max(axis=1, keepdims=True)
 
 
-class CandidateClassifier(SavingMixin, ClassifierMixin, BaseEstimator, ABC):
+class CandidateClassifier(
+    DocumentedMixin,
+    SavingMixin,
+    CallbackSupportMixin,
+    ClassifierMixin,
+    BaseEstimator,
+    ABC,
+):
     """Base of classifiers that learn from candidate sets.
 
     Subclasses have the parameters `classes` and `missing_label`, call `_check_fit`
     first in fit, set ``label_distribution_``, and define `_predict_proba`.
     """
 
-    _doc_link_module = "sklabeldiff"
+    # Whether beliefs may leave the sets; our exported checks of estimators ask.
+    candidate_sets_may_lack_truth = False
 
     def _check_fit(self, X: ArrayLike, y: Any) -> TrainingData:
         """Check and encode the training data.
@@ -123,7 +132,13 @@ class CandidateClassifier(SavingMixin, ClassifierMixin, BaseEstimator, ABC):
         proba = self.predict_proba(X)
         return self.classes_[proba.argmax(axis=1)]
 
-    def score(self, X: ArrayLike, y: Any) -> float:
+    def score(
+        self,
+        X: ArrayLike,
+        y: Any,
+        sample_weight: ArrayLike | None = None,
+        true_labels: ArrayLike | None = None,
+    ) -> float:
         """Covering rate: the share of predictions inside the candidate sets.
 
         No true label is needed. Where `y` has one label a row this is accuracy.
@@ -134,13 +149,22 @@ class CandidateClassifier(SavingMixin, ClassifierMixin, BaseEstimator, ABC):
             Rows to classify.
         y : array-like of shape (n_samples, n_classes) or (n_samples,)
             Candidate sets, in any form that fit takes.
+        sample_weight : array-like of shape (n_samples,), default=None
+            How much each row counts.
+        true_labels : array-like of shape (n_samples,), default=None
+            True labels, where they are known: the score is then the accuracy. Travels
+            through searches and cross-validation as metadata, if
+            ``set_score_request(true_labels=True)`` asks for it.
 
         Returns
         -------
         score : float
             Between 0 and 1.
         """
-        return covering_rate_scorer(self, X, y)
+        if true_labels is not None:
+            predicted = self.predict(X)
+            return true_accuracy(true_labels, predicted, self.classes_, sample_weight)
+        return covering_rate_scorer(self, X, y, sample_weight=sample_weight)
 
     def label_issues(
         self, X: ArrayLike | None = None, y: Any = None, cv: Any = None
@@ -309,44 +333,3 @@ def load_arrays(module: torch.nn.Module, arrays: dict[str, NDArray[Any]]) -> Non
 def layer_widths(hidden: Any) -> tuple[Any, ...]:
     """Widths of the hidden layers, of which a number alone means one."""
     return tuple(hidden) if isinstance(hidden, (tuple, list)) else (hidden,)
-
-
-def check_number(
-    name: str,
-    value: Any,
-    low: float,
-    high: float = float("inf"),
-    *,
-    integer: bool = False,
-    open_low: bool = False,
-    or_word: str | None = None,
-) -> None:
-    """Refuse a parameter outside [low, high], or (low, high] if `open_low`.
-
-    The one string that it may be instead is `or_word`.
-
-    Raises
-    ------
-    TypeError
-        If it is no number, or no integer where one is needed.
-    ValueError
-        If it is out of range.
-    """
-    if or_word is not None and isinstance(value, str) and value == or_word:
-        return
-    kind = Integral if integer else Real
-    if not isinstance(value, kind) or isinstance(value, bool):
-        wanted = "an integer" if integer else "a number"
-        wanted += "" if or_word is None else f" or {or_word!r}"
-        raise TypeError(f"{name} must be {wanted}, got {value!r}.")
-    number = float(value)
-    if not (low < number if open_low else low <= number) or not number <= high:
-        start = "above" if open_low else "at least"
-        end = "" if high == float("inf") else f" and at most {high}"
-        raise ValueError(f"{name} must be {start} {low}{end}, got {value!r}.")
-
-
-def check_option(name: str, value: Any, options: tuple[Any, ...]) -> None:
-    """Refuse a parameter that is not one of `options`."""
-    if not any(value is o or (isinstance(o, str) and value == o) for o in options):
-        raise ValueError(f"{name} must be one of {options}, got {value!r}.")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from functools import partial
 from pathlib import Path
 from typing import Any, Self
 
@@ -11,18 +12,15 @@ import torch
 from numpy.typing import ArrayLike, NDArray
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils import check_random_state
-from torch import Tensor
+from torch import Tensor, nn
 from tqdm.auto import tqdm
 
+from sklabeldiff._callbacks import FitTask, with_callbacks
 from sklabeldiff._checkpoint import Checkpoint
 from sklabeldiff._ddmp_predictor import Predictor, predictor_arrays
+from sklabeldiff._parameters import check_number, check_option
 from sklabeldiff._standardize import check_standardize, fit_standardizer
-from sklabeldiff.base import (
-    NetworkClassifier,
-    TrainingData,
-    check_number,
-    check_option,
-)
+from sklabeldiff.base import NetworkClassifier, TrainingData
 from sklabeldiff.core import transitions
 from sklabeldiff.core.denoisers import DENOISERS, make_denoiser
 from sklabeldiff.core.graph import graph_beliefs
@@ -37,8 +35,9 @@ from sklabeldiff.core.label_diffusion import (
     RefreshRule,
 )
 from sklabeldiff.core.process import GaussianProcess
+from sklabeldiff.core.scaling import Standardizer
 from sklabeldiff.core.schedules import make_schedule
-from sklabeldiff.core.training import BatchLoss, Trainer
+from sklabeldiff.core.training import BatchLoss, EpochListener, Trainer, n_batches
 
 # max_epochs="auto": so many updates a row, within these bounds, and at least so many
 # passes over a large table.
@@ -268,6 +267,7 @@ class DDMPClassifier(NetworkClassifier):
         self.random_state = random_state
         self.verbose = verbose
 
+    @with_callbacks
     def fit(self, X: ArrayLike, y: Any) -> Self:
         """Disambiguate the candidate sets and train the classifier.
 
@@ -298,6 +298,7 @@ class DDMPClassifier(NetworkClassifier):
         """
         self._check_params()
         data = self._check_fit(X, y)
+        task = FitTask(self, X, y, self._n_epochs(len(data.X)))
         seed = int(check_random_state(self.random_state).randint(2**31 - 1))
         generator = torch.Generator().manual_seed(seed)
         device = self._device()
@@ -309,24 +310,26 @@ class DDMPClassifier(NetworkClassifier):
         kernel, S, f = self._kernel_beliefs(c, Y, S, data, generator)
 
         model = self._make_model(c.shape[1], Y.shape[1], device, generator)
+        learnt = partial(_learnt, scaler, kernel)  # by now, or by the end
+        listener = task.listener(
+            lambda trainer: learnt(trainer.averaged_module(), training.progress.S)
+        )
         training = LabelDiffusionTraining(
             model,
-            lambda loss: self._make_trainer(model, loss, len(c), seed),
+            lambda loss: self._make_trainer(model, loss, len(c), seed, listener),
             *(S, c, f, Y),
             self.target,
             self._refresh_rule(),
         )
         S_end = self._train(training, data, seed)
 
+        self.__dict__.update(learnt(model.denoiser, S_end))
         self.initial_label_distribution_ = S.cpu().numpy()
-        self.label_distribution_ = S_end.cpu().numpy()
         self.transition_matrix_ = transitions.set_transition(S_end, Y).cpu().numpy()
         self.history_ = training.progress.history
         self.n_iter_ = training.trainer.n_epochs
-        self.row_scaling_ = scaler.equal_norm
-        self.kernels_ = [] if kernel is None else [vars(k) for k in kernel.choices]
-        self.model_state_ = predictor_arrays(scaler, kernel, model.denoiser)
         self._built = self._build()  # predict must not change the estimator
+        task.end()
         _warn(self.history_, model.process.prediction)
         return self
 
@@ -409,21 +412,36 @@ class DDMPClassifier(NetworkClassifier):
         )
 
     def _make_trainer(
-        self, model: LabelDiffusion, loss: BatchLoss, n_rows: int, seed: int
+        self,
+        model: LabelDiffusion,
+        loss: BatchLoss,
+        n_rows: int,
+        seed: int,
+        listener: EpochListener | None = None,
     ) -> Trainer:
         generator = torch.Generator(self._device()).manual_seed(seed)
-        batch_size = self.batch_size if n_rows >= FULL_BATCH_ROWS else n_rows
         return Trainer(
             model.denoiser,
             loss,
             n_rows,
             generator,
-            batch_size=batch_size,
+            batch_size=self._batch_size(n_rows),
             learning_rate=self.learning_rate,
             weight_decay=WEIGHT_DECAY,
             ema=EMA,
             planned_updates=self._n_updates(n_rows),
+            listener=listener,
         )
+
+    def _batch_size(self, n_rows: int) -> int:
+        return self.batch_size if n_rows >= FULL_BATCH_ROWS else n_rows
+
+    def _n_epochs(self, n_rows: int) -> int:
+        """Return max_epochs, with a number for "auto"."""
+        if self.max_epochs != "auto":
+            return int(self.max_epochs)
+        per_epoch = n_batches(n_rows, self._batch_size(n_rows))
+        return max(MIN_EPOCHS, -(-self._n_updates(n_rows) // per_epoch))
 
     def _n_updates(self, n_rows: int) -> int:
         """Count the updates that max_epochs="auto" foresees."""
@@ -445,11 +463,7 @@ class DDMPClassifier(NetworkClassifier):
         state = checkpoint.load(self._device())
         if state is not None:
             training.restore(state)
-        if self.max_epochs == "auto":
-            per_epoch = training.trainer.updates_per_epoch
-            epochs = max(MIN_EPOCHS, -(-self._n_updates(len(data.X)) // per_epoch))
-        else:
-            epochs = int(self.max_epochs)
+        epochs = self._n_epochs(len(data.X))
         bar = tqdm(total=epochs, desc="DDMP", unit="epoch", disable=self.verbose <= 0)
 
         def after_stage(epochs: int) -> None:
@@ -480,6 +494,19 @@ class DDMPClassifier(NetworkClassifier):
 
     def _predict_proba(self, X: NDArray[np.floating]) -> NDArray[np.float32]:
         return self._model(X)
+
+
+def _learnt(
+    scaler: Standardizer, kernel: KernelBeliefs | None, denoiser: nn.Module, S: Tensor
+) -> dict[str, Any]:
+    """Fitted attributes that prediction needs, and the beliefs."""
+    return {
+        "label_distribution_": S.cpu().numpy(),
+        "row_scaling_": scaler.equal_norm,
+        "kernels_": [] if kernel is None else [vars(k) for k in kernel.choices],
+        "model_state_": predictor_arrays(scaler, kernel, denoiser),
+        "_built": None,
+    }
 
 
 def _warn(history: list[dict[str, Any]], prediction: str) -> None:

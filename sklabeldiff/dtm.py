@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any, Self
 
@@ -17,6 +18,7 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 from torch import Tensor, nn
 from tqdm.auto import tqdm
 
+from sklabeldiff._callbacks import FitTask, Snapshot, with_callbacks
 from sklabeldiff._checkpoint import Checkpoint, Stages
 from sklabeldiff._dtm_predictor import Predictor, predictor_arrays
 from sklabeldiff._final_classifier import (
@@ -27,16 +29,10 @@ from sklabeldiff._final_classifier import (
     weighted_proba,
 )
 from sklabeldiff._groups import find_groups, nearest_group
+from sklabeldiff._parameters import check_number, check_option
 from sklabeldiff._standardize import check_standardize, fit_standardizer
 from sklabeldiff._wrong_labels import check_given, warn_of_noise
-from sklabeldiff.base import (
-    NetworkClassifier,
-    TrainingData,
-    check_number,
-    check_option,
-    layer_widths,
-    state_arrays,
-)
+from sklabeldiff.base import NetworkClassifier, TrainingData, layer_widths, state_arrays
 from sklabeldiff.core.group_transitions import is_labelled
 from sklabeldiff.core.layers import mlp
 from sklabeldiff.core.matrix_denoisers import MATRIX_DENOISERS
@@ -47,7 +43,9 @@ from sklabeldiff.core.noisy_training import (
     split_rows,
     train_forward,
 )
+from sklabeldiff.core.scaling import Standardizer
 from sklabeldiff.core.schedules import LINEAR_STEPS
+from sklabeldiff.core.training import Trainer
 from sklabeldiff.core.transition_diffusion import (
     GENERATORS,
     GeneratorSettings,
@@ -61,6 +59,7 @@ from sklabeldiff.core.transition_estimation import (
     train_generator,
 )
 
+N_STAGES = 4  # with trainings, of which callbacks are told
 GROUPS_PER_CLASS, ROWS_PER_GROUP = 10, 20  # K = min(10 C, n / 20)
 # Of the group matrices: 1 GB, and a few times that while components are found.
 MAX_TABLE_ENTRIES = 2**28
@@ -239,6 +238,8 @@ class DTMClassifier(NetworkClassifier):
     True
     """
 
+    candidate_sets_may_lack_truth = True
+
     def __init__(
         self,
         n_groups: int | str = "auto",
@@ -296,6 +297,7 @@ class DTMClassifier(NetworkClassifier):
         self.random_state = random_state
         self.verbose = verbose
 
+    @with_callbacks
     def fit(self, X: ArrayLike, y: Any) -> Self:
         """Estimate the transition matrices and train the classifier through them.
 
@@ -339,6 +341,7 @@ class DTMClassifier(NetworkClassifier):
         device = self._device()
         self._make_classifier()  # a module that does not fit is refused before work
         stages = Stages(self._checkpoint(data, seed), device)
+        task = FitTask(self, X, y, N_STAGES)
 
         scaler = fit_standardizer(data, self.standardize)
         e = torch.as_tensor(scaler(data.X), device=device)
@@ -351,17 +354,18 @@ class DTMClassifier(NetworkClassifier):
             e, V, g, len(centroids), training, self._make_network
         )
         first = FirstNetwork(
-            *stages("first network", lambda: self._first_network(estimation))
+            *stages("first network", lambda: self._first_network(estimation, task))
         )
         source, T_groups = stages(
-            "group matrices", lambda: self._group_matrices(estimation, first)
+            "group matrices", lambda: self._group_matrices(estimation, first, task)
         )
         generator = self._generator_settings().from_groups(
             T_groups, g, self.n_features_in_, seed
         )
-        self._train_generator(generator, estimation, stages)
+        self._train_generator(generator, estimation, stages, task)
         c = generator.columns(e, g, V)
-        network = self._train_classifier(estimation, generator, c, stages)
+        learnt = partial(_learnt, scaler, generator, centroids)
+        network = self._train_classifier(estimation, generator, c, stages, task, learnt)
         f = network_proba(network, e)
 
         q = label_posterior(f, c)
@@ -372,16 +376,16 @@ class DTMClassifier(NetworkClassifier):
         self.noise_rate_ = float(1 - (q * (V > 0))[is_labelled(V)].sum(1).mean())
         self.responsibility_source_ = source
         self.history_ = history(stages)
-        self.n_iter_ = training.n_epochs()
-        self.row_scaling_ = scaler.equal_norm
+        self.n_iter_ = len(stages.outcomes["classifier"][-1])
         self.__dict__.pop("estimator_", None)  # of an earlier fit
         kept: nn.Module | None = network
         if is_sklearn(self.classifier):
             kept = None
             self.estimator_ = fit_weighted(self.classifier, e, q, seed)
-        self.model_state_ = predictor_arrays(scaler, kept, generator, centroids)
+        self.__dict__.update(learnt(kept))
         self._built = self._build()  # predict must not change the estimator
         stages.checkpoint.remove()
+        task.end()
         warn_of_noise(self.noise_rate_)
         return self
 
@@ -486,15 +490,17 @@ class DTMClassifier(NetworkClassifier):
         )
         return network.to(self._device())
 
-    def _first_network(self, estimation: TransitionEstimation) -> FirstNetwork:
-        with self._bar("first network", estimation) as watched:
+    def _first_network(
+        self, estimation: TransitionEstimation, task: FitTask
+    ) -> FirstNetwork:
+        with self._stage("first network", estimation, task) as watched:
             return watched.first_network(self.volume_penalty)
 
     def _group_matrices(
-        self, estimation: TransitionEstimation, first: FirstNetwork
+        self, estimation: TransitionEstimation, first: FirstNetwork, task: FitTask
     ) -> tuple[str, Tensor]:
         """Source of the responsibilities, and the matrices found with it. (K, C, C)."""
-        with self._bar("group matrices", estimation) as watched:
+        with self._stage("group matrices", estimation, task) as watched:
             if self.group_estimator == "volmin":
                 return "model", watched.by_gradient(first, self.volume_penalty)
             source = self.responsibility_source
@@ -523,9 +529,10 @@ class DTMClassifier(NetworkClassifier):
         generator: TransitionGenerator,
         estimation: TransitionEstimation,
         stages: Stages,
+        task: FitTask,
     ) -> None:
         def run() -> tuple[dict[str, Tensor], list[float]]:
-            with self._bar("generator", estimation) as watched:
+            with self._stage("generator", estimation, task) as watched:
                 losses = train_generator(
                     watched.training, generator, watched.e, watched.g
                 )
@@ -540,6 +547,8 @@ class DTMClassifier(NetworkClassifier):
         generator: TransitionGenerator,
         c: Tensor,
         stages: Stages,
+        task: FitTask,
+        learnt: Callable[[nn.Module], dict[str, Any]],
     ) -> nn.Module:
         """Train the classifier of true labels through the matrices."""
         seed = estimation.training.seed
@@ -554,7 +563,13 @@ class DTMClassifier(NetworkClassifier):
             return drawn.columns(*parts).clone()
 
         def run() -> tuple[dict[str, Tensor], list[float]]:
-            with self._bar("classifier", estimation) as watched:
+            snapshot = None
+            if not is_sklearn(self.classifier):
+
+                def snapshot(trainer: Trainer) -> dict[str, Any]:
+                    return learnt(trainer.averaged_module())
+
+            with self._stage("classifier", estimation, task, snapshot) as watched:
                 _, losses = train_forward(
                     watched.training,
                     network,
@@ -576,13 +591,23 @@ class DTMClassifier(NetworkClassifier):
         return copy_module(self.classifier, n_features, n_classes, self._device())
 
     @contextmanager
-    def _bar(
-        self, stage: str, estimation: TransitionEstimation
+    def _stage(
+        self,
+        name: str,
+        estimation: TransitionEstimation,
+        task: FitTask,
+        snapshot: Snapshot | None = None,
     ) -> Iterator[TransitionEstimation]:
-        """Progress bar of one stage; yields an estimation that moves it."""
-        with tqdm(desc=f"DTM {stage}", unit="epoch", disable=self.verbose <= 0) as bar:
-            training = dataclasses.replace(estimation.training, after_stage=bar.update)
+        """Progress of one stage, in a bar and for callbacks, of what is yielded."""
+        stage = task.stage(name)
+        with tqdm(desc=f"DTM {name}", unit="epoch", disable=self.verbose <= 0) as bar:
+            training = dataclasses.replace(
+                estimation.training,
+                after_stage=bar.update,
+                listener=stage.listener(snapshot),
+            )
             yield dataclasses.replace(estimation, training=training)
+        stage.end()
 
     # -- prediction ----------------------------------------------------------------
 
@@ -650,6 +675,20 @@ class DTMClassifier(NetworkClassifier):
         V = Y / Y.max(axis=1, keepdims=True)
         joint = self._predict_proba(rows) * self._model.columns(rows, V)
         return joint / joint.sum(axis=1, keepdims=True)
+
+
+def _learnt(
+    scaler: Standardizer,
+    generator: TransitionGenerator,
+    centroids: Tensor,
+    network: nn.Module | None,
+) -> dict[str, Any]:
+    """Fitted attributes that prediction needs."""
+    return {
+        "row_scaling_": scaler.equal_norm,
+        "model_state_": predictor_arrays(scaler, network, generator, centroids),
+        "_built": None,
+    }
 
 
 def history(stages: Stages) -> list[dict[str, Any]]:

@@ -1,36 +1,48 @@
 """Cross-validation for labels that are candidate sets.
 
-`CandidateStratifiedKFold` makes the folds, for every ``cv=`` of scikit-learn, and
-`cross_val_proba` predicts each row by a model that has not seen it. What is made of
-these predictions, and which estimator makes them, is not decided here.
+The splitters serve every ``cv=`` of scikit-learn, `candidate_train_test_split` divides
+the data once, and `cross_val_proba` predicts each row by a model that has not seen it.
+What is made of these predictions, and which estimator makes them, is not decided here.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
-from functools import partial
-from numbers import Integral
-from typing import Any, TypeAlias
+from collections.abc import Iterator
+from itertools import chain
+from typing import Any
 
 import numpy as np
 from numpy.random import RandomState
 from numpy.typing import ArrayLike, NDArray
-from sklearn.base import clone
-from sklearn.model_selection import StratifiedKFold, check_cv
+from sklearn.model_selection import (
+    RepeatedStratifiedKFold,
+    ShuffleSplit,
+    StratifiedGroupKFold,
+    StratifiedKFold,
+    StratifiedShuffleSplit,
+)
 from sklearn.utils import _safe_indexing, check_random_state, indexable
-from sklearn.utils.parallel import Parallel, delayed
-from sklearn.utils.validation import _check_method_params, check_consistent_length
+from sklearn.utils.validation import check_consistent_length
 
-from sklabeldiff._label_columns import columns_of, not_a_class, parameter_of
+from sklabeldiff._cross_val import cross_val_proba
+from sklabeldiff._label_forms import factorize, make_missing, plain, unwrap
+from sklabeldiff._stratification import (
+    each_held_out,
+    folds,
+    strata_weights,
+    stratify_groups,
+    train_and_test,
+)
 from sklabeldiff.targets import encode_candidates
 
-__all__ = ["CandidateStratifiedKFold", "cross_val_proba"]
-
-# A fitted model, rows it has not seen, their target -> (b, n_classes).
-Answer: TypeAlias = Callable[[Any, Any, NDArray[Any]], NDArray[Any]]
-
-_DECIMALS = 9  # of what a fold lacks: ties do not depend on the machine's rounding
-_ROW_SUM_TOLERANCE = 1e-3  # float32, softmax by hand; what is no distribution is far
+__all__ = [
+    "CandidateStratifiedGroupKFold",
+    "CandidateStratifiedKFold",
+    "CandidateStratifiedShuffleSplit",
+    "RepeatedCandidateStratifiedKFold",
+    "candidate_train_test_split",
+    "cross_val_proba",
+]
 
 
 class CandidateStratifiedKFold(StratifiedKFold):
@@ -48,12 +60,15 @@ class CandidateStratifiedKFold(StratifiedKFold):
     shuffle : bool, default=False
         Whether rows with equal candidate sets are dealt in random order, and ties
         between sets broken at random. Otherwise rows with equal sets stay together,
-        those that come first in the first fold.
+        those that come first in the first fold: on rows sorted by their true class,
+        which the sets hide, the lower classes then gather in the first folds.
     random_state : int, RandomState instance or None, default=None
         Draws the order if `shuffle` is True. Pass an int for the same folds each time.
 
     See Also
     --------
+    CandidateStratifiedGroupKFold : Keeps the rows of a group together.
+    RepeatedCandidateStratifiedKFold : The same again and again.
     cross_val_proba : Predicts out of these folds.
     sklearn.model_selection.StratifiedKFold : The same for one label a row.
 
@@ -134,280 +149,413 @@ class CandidateStratifiedKFold(StratifiedKFold):
         """
         Y, _ = encode_candidates(y)
         check_consistent_length(X, Y)
-        if self.n_splits > len(Y):
-            raise ValueError(
-                f"n_splits={self.n_splits} folds need as many rows, but there are "
-                f"{len(Y)}. Lower n_splits."
-            )
         rng = check_random_state(self.random_state) if self.shuffle else None
-        fold = _stratify(_strata_weights(Y), self.n_splits, rng)
-        for f in range(self.n_splits):
-            yield np.flatnonzero(fold != f), np.flatnonzero(fold == f)
+        yield from folds(Y, self.n_splits, rng)
 
 
-def cross_val_proba(
-    estimator: Any,
-    X: Any,
-    y: Any,
-    *,
-    cv: Any = 5,
-    n_jobs: int | None = None,
-    params: Mapping[str, Any] | None = None,
-    classes: ArrayLike | None = None,
-    missing_label: Any = None,
-) -> NDArray[np.float64]:
-    """Class probabilities of every row from a model that has not seen it.
+class RepeatedCandidateStratifiedKFold(RepeatedStratifiedKFold):
+    """Stratified folds of candidate sets, made several times, each time others.
 
-    What ``cross_val_predict(..., method="predict_proba")`` of scikit-learn is for plain
-    labels. Given candidate sets, that function silently trains on other labels: it
-    recodes each column of a matrix, and takes sets for classes.
+    One partition into folds is one draw of luck; the mean over several depends on it
+    less. For ``cv=`` in ``GridSearchCV``, ``cross_val_score`` and all others.
 
     Parameters
     ----------
-    estimator : classifier or Pipeline
-        Has ``predict_proba``. A clone is fitted in each fold.
+    n_splits : int, default=5
+        Number of folds in each repeat. At least 2.
+    n_repeats : int, default=10
+        Number of times the rows are split into folds. At least 1.
+    random_state : int, RandomState instance or None, default=None
+        Draws the folds. Pass an int for the same folds each time.
+
+    See Also
+    --------
+    CandidateStratifiedKFold : One repeat, and what is even about it.
+    CandidateStratifiedShuffleSplit : Repeats with a test part of any size.
+    sklearn.model_selection.RepeatedStratifiedKFold : The same for one label a row.
+
+    Notes
+    -----
+    Each repeat is a `CandidateStratifiedKFold` that shuffles, but for the order within
+    a rarest class: at random, where that class puts the surest rows first. Weights that
+    all differ leave it no ties to break, so that the repeats would be all alike.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from sklabeldiff.model_selection import RepeatedCandidateStratifiedKFold
+    >>> y = np.array([{"cat"}, {"cat", "dog"}, {"dog"}, {"dog"}, {"owl"}, {"owl"}])
+    >>> splitter = RepeatedCandidateStratifiedKFold(
+    ...     n_splits=2, n_repeats=2, random_state=1
+    ... )
+    >>> for train, test in splitter.split(y, y):
+    ...     print(train, test)
+    [0 3 4] [1 2 5]
+    [1 2 5] [0 3 4]
+    [0 3 5] [1 2 4]
+    [1 2 4] [0 3 5]
+    """
+
+    def __init__(
+        self,
+        *,
+        n_splits: int = 5,
+        n_repeats: int = 10,
+        random_state: int | RandomState | None = None,
+    ) -> None:
+        super().__init__(
+            n_splits=n_splits, n_repeats=n_repeats, random_state=random_state
+        )
+        self.cv = CandidateStratifiedKFold
+
+    def split(
+        self, X: Any, y: Any, groups: Any = None
+    ) -> Iterator[tuple[NDArray[np.intp], NDArray[np.intp]]]:
+        """Generate the rows to train on and the rows held out, repeat by repeat.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            The data. Only the number of rows matters.
+        y : array-like of shape (n_samples, n_classes) or (n_samples,)
+            Candidate sets, in any form that
+            :func:`~sklabeldiff.targets.encode_candidates` accepts.
+        groups : object
+            Ignored; scikit-learn passes it.
+
+        Yields
+        ------
+        train : ndarray of shape (n_train,)
+            Row numbers, ascending.
+        test : ndarray of shape (n_test,)
+            Row numbers, ascending.
+
+        Raises
+        ------
+        ValueError
+            If `n_splits` is less than 2 or more than the rows, `X` and `y` differ in
+            length, or a row of `y` is refused.
+        """
+        n_splits = self.cv(**self.cvargs).n_splits
+        Y, _ = encode_candidates(y)
+        check_consistent_length(X, Y)
+        rng = check_random_state(self.random_state)
+        for _ in range(self.n_repeats):
+            yield from folds(Y, n_splits, rng, surest_first=False)
+
+
+class CandidateStratifiedShuffleSplit(StratifiedShuffleSplit):
+    r"""Random training and test parts with about the same share of every class.
+
+    Each split is drawn anew. The weight of each class, where a row shares a weight of 1
+    among its candidates, is divided in the ratio of the sizes. For ``cv=`` in
+    ``GridSearchCV``, ``cross_val_score`` and all others; `y` may have any form that
+    they let through.
+
+    Parameters
+    ----------
+    n_splits : int, default=10
+        Number of splits.
+    test_size : float or int, default=None
+        Share of the rows to test on, between 0 and 1, or their number. By default what
+        the training part leaves; 0.1 if its size is not given either.
+    train_size : float or int, default=None
+        Share of the rows to train on, between 0 and 1, or their number. By default what
+        the test part leaves. Where both sizes leave rows, these are in neither part.
+    random_state : int, RandomState instance or None, default=None
+        Draws the splits. Pass an int for the same splits each time.
+
+    See Also
+    --------
+    candidate_train_test_split : Divides the data once.
+    CandidateStratifiedKFold : Tests on every row once.
+    sklearn.model_selection.StratifiedShuffleSplit : The same for one label a row.
+
+    Notes
+    -----
+    The sizes are exact, and are found as by ``StratifiedShuffleSplit``. With one label
+    a row and no unused rows, the number of each class in a part differs from its share
+    by less than 1; in general its weight does by about 1, where random parts are off
+    by several rows. Rows that may be any class count as one class more.
+
+    The method is that of `CandidateStratifiedKFold`, with parts of unequal size: a row
+    goes to the part :math:`p` where :math:`\sum_{pj} m_j l_{pj}^2 / s_p` falls most,
+    with :math:`m_j` the weight of class :math:`j` in all rows, :math:`l_{pj}` the share
+    of it that part :math:`p` still lacks, and :math:`s_p` the size of the part. Rows of
+    the same rarest class come in random order.
+
+    A class that is a candidate of two rows or more has one in the training part. Where
+    the draw has it otherwise, rows are swapped, as long as swaps of two help: training
+    parts of few rows may not hold all classes. ``StratifiedShuffleSplit`` demands two
+    rows for every class, and as many rows in each part as there are classes; here rare
+    candidates are common, and no such demand is made.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from sklabeldiff.model_selection import CandidateStratifiedShuffleSplit
+    >>> y = np.array([{"cat"}, {"cat", "dog"}, {"dog"}, {"dog"}, {"owl"}, {"owl"}])
+    >>> splitter = CandidateStratifiedShuffleSplit(3, test_size=0.5, random_state=0)
+    >>> for train, test in splitter.split(y, y):
+    ...     print(sorted(train.tolist()), sorted(test.tolist()))
+    [0, 2, 4] [1, 3, 5]
+    [0, 3, 4] [1, 2, 5]
+    [1, 2, 4] [0, 3, 5]
+    """
+
+    def __init__(
+        self,
+        n_splits: int = 10,
+        *,
+        test_size: float | None = None,
+        train_size: float | None = None,
+        random_state: int | RandomState | None = None,
+    ) -> None:
+        super().__init__(
+            n_splits,
+            test_size=test_size,
+            train_size=train_size,
+            random_state=random_state,
+        )
+
+    def split(
+        self, X: Any, y: Any, groups: Any = None
+    ) -> Iterator[tuple[NDArray[np.intp], NDArray[np.intp]]]:
+        """Generate the rows to train on and to test on, split by split.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            The data. Only the number of rows matters.
+        y : array-like of shape (n_samples, n_classes) or (n_samples,)
+            Candidate sets, in any form that
+            :func:`~sklabeldiff.targets.encode_candidates` accepts.
+        groups : object
+            Ignored; scikit-learn passes it.
+
+        Yields
+        ------
+        train : ndarray of shape (n_train,)
+            Row numbers, in random order.
+        test : ndarray of shape (n_test,)
+            Row numbers, in random order.
+
+        Raises
+        ------
+        ValueError
+            If the sizes are no shares or numbers of the rows, or together more than
+            these; if `X` and `y` differ in length or a row of `y` is refused.
+        """
+        Y, _ = encode_candidates(y)
+        check_consistent_length(X, Y)
+        sizes = self._sizes(len(Y))
+        w, rng = strata_weights(Y), check_random_state(self.random_state)
+        for _ in range(self.n_splits):
+            part = train_and_test(w, sizes, rng)
+            train, test = np.flatnonzero(part == 0), np.flatnonzero(part == 1)
+            yield rng.permutation(train), rng.permutation(test)
+
+    def _sizes(self, n_rows: int) -> NDArray[np.intp]:
+        """Rows to train on, to test on and unused, by scikit-learn's rules. (3,)."""
+        rules = ShuffleSplit(
+            1, test_size=self.test_size, train_size=self.train_size, random_state=0
+        )
+        train, test = next(rules.split(np.empty(n_rows)))
+        return np.array([len(train), len(test), n_rows - len(train) - len(test)])
+
+
+class CandidateStratifiedGroupKFold(StratifiedGroupKFold):
+    r"""Folds that part no group, in which every class is a likely label equally often.
+
+    Rows of one patient, video or annotator resemble each other: in both the training
+    and the held-out part they make a model look better than it is. Here they stay
+    together, and each class has as even a weight over the folds as whole groups allow,
+    where a row shares a weight of 1 among its candidates. For ``cv=`` in
+    ``GridSearchCV``, ``cross_val_score`` and all others that take ``groups``.
+
+    Parameters
+    ----------
+    n_splits : int, default=5
+        Number of folds. At least 2.
+    shuffle : bool, default=False
+        Whether groups of equal size are placed in random order. Otherwise those that
+        come first in the data are placed first.
+    random_state : int, RandomState instance or None, default=None
+        Draws the order if `shuffle` is True. Pass an int for the same folds each time.
+
+    See Also
+    --------
+    CandidateStratifiedKFold : Where rows have no groups.
+    sklearn.model_selection.StratifiedGroupKFold : The same for one label a row.
+
+    Notes
+    -----
+    The largest group comes first, and each goes to the fold where
+    :math:`\sum_{fj} W_{fj}^2 / m_j` grows least; between equals, to the fold of fewest
+    rows. :math:`W_{fj}` is the weight of class :math:`j` in fold :math:`f` so far and
+    :math:`m_j` that in all rows. Rows that may be any class have a column of their own,
+    so that they spread too. ``StratifiedGroupKFold`` places the groups of the most
+    uneven classes first and evens out standard deviations; with shared weights that
+    comes out less even, in sizes as well.
+
+    Only groups of equal size change places when shuffled, so other seeds may give
+    folds that are much alike.
+
+    `cross_val_proba` takes no groups: give it
+    ``cv=CandidateStratifiedGroupKFold().split(X, y, groups)``.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from sklabeldiff.model_selection import CandidateStratifiedGroupKFold
+    >>> y = np.array([{"cat"}, {"cat", "dog"}, {"dog"}, {"dog"}, {"cat"}, {"dog"}])
+    >>> groups = np.array(["ann", "ann", "bob", "bob", "cid", "dan"])
+    >>> splitter = CandidateStratifiedGroupKFold(2)
+    >>> for train, test in splitter.split(y, y, groups):
+    ...     print(groups[train], groups[test])
+    ['bob' 'bob' 'cid'] ['ann' 'ann' 'dan']
+    ['ann' 'ann' 'dan'] ['bob' 'bob' 'cid']
+    """
+
+    def __init__(
+        self,
+        n_splits: int = 5,
+        shuffle: bool = False,
+        random_state: int | RandomState | None = None,
+    ) -> None:
+        super().__init__(n_splits, shuffle=shuffle, random_state=random_state)
+
+    def split(
+        self, X: Any, y: Any, groups: Any = None
+    ) -> Iterator[tuple[NDArray[np.intp], NDArray[np.intp]]]:
+        """Generate the rows to train on and the rows held out, fold by fold.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            The data. Only the number of rows matters.
+        y : array-like of shape (n_samples, n_classes) or (n_samples,)
+            Candidate sets, in any form that
+            :func:`~sklabeldiff.targets.encode_candidates` accepts.
+        groups : array-like of shape (n_samples,)
+            The group of each row: integers, strings or other labels.
+
+        Yields
+        ------
+        train : ndarray of shape (n_train,)
+            Row numbers, ascending.
+        test : ndarray of shape (n_test,)
+            Row numbers, ascending.
+
+        Raises
+        ------
+        ValueError
+            If `groups` is None or lacks a value, there are fewer groups than folds,
+            `X`, `y` and `groups` differ in length, or a row of `y` is refused.
+        """
+        Y, _ = encode_candidates(y)
+        group = _group_numbers(groups)
+        check_consistent_length(X, Y, group)
+        n_groups = group.max() + 1
+        if self.n_splits > n_groups:
+            raise ValueError(
+                f"n_splits={self.n_splits} folds need as many groups, but there are "
+                f"{n_groups}. Lower n_splits."
+            )
+        rng = check_random_state(self.random_state) if self.shuffle else None
+        fold = stratify_groups(strata_weights(Y), group, self.n_splits, rng)
+        yield from each_held_out(fold, self.n_splits)
+
+
+def candidate_train_test_split(
+    X: Any,
+    y: Any,
+    *arrays: Any,
+    test_size: float | None = None,
+    train_size: float | None = None,
+    random_state: int | RandomState | None = None,
+) -> list[Any]:
+    """Divide data and candidate sets, once, into a training and a test part.
+
+    The parts are random and have about the same share of every class.
+    ``train_test_split(..., stratify=y)`` of scikit-learn is not enough: it takes every
+    distinct set for a class of its own. A set that only one row has is then an error,
+    frozensets and ragged lists always are, and where all sets have two rows, it is the
+    sets that are balanced and not the classes in them.
+
+    Parameters
+    ----------
     X : array-like of shape (n_samples, n_features)
-        The data, in any form that the estimator takes and that can be cut into rows.
+        The data, in any form that can be cut into rows.
     y : array-like of shape (n_samples, n_classes) or (n_samples,)
         Candidate sets, in any form that
-        :func:`~sklabeldiff.targets.encode_candidates` accepts, ragged lists included.
-    cv : int, splitter or iterable, default=5
-        How to split. An integer is the number of folds of a
-        :class:`CandidateStratifiedKFold` that shuffles with seed 0, so that neither
-        sorted rows nor a second call change the result. A splitter is given what the
-        estimator is given as `y` (see Notes). An iterable yields row numbers to train
-        on and to hold out. Each row must be held out once.
-    n_jobs : int, default=None
-        Folds fitted at a time. None is 1 unless joblib's context says otherwise, -1
-        all processors.
-    params : dict, default=None
-        Further arguments of ``fit``. Those with one entry for each row are cut with
-        the rows.
-    classes : array-like of shape (n_classes,), default=None
-        All labels, in the order of the columns wanted. By default the parameter
-        `classes` of the estimator, or of a step of a Pipeline, and without it the
-        classes that ``encode_candidates(y)`` returns.
-    missing_label : int, float, str or None, default=None
-        A further value that marks an unlabelled row of `y`. By default the parameter
-        `missing_label` of the estimator, or of a step of a Pipeline.
+        :func:`~sklabeldiff.targets.encode_candidates` accepts, ragged lists and sparse
+        matrices included.
+    *arrays : array-like of shape (n_samples, ...)
+        Further arrays to divide with them, such as the true labels.
+    test_size : float or int, default=None
+        Share of the rows to test on, between 0 and 1, or their number. By default what
+        the training part leaves; 0.25 if its size is not given either.
+    train_size : float or int, default=None
+        Share of the rows to train on, between 0 and 1, or their number. By default what
+        the test part leaves. Where both sizes leave rows, these are in neither part.
+    random_state : int, RandomState instance or None, default=None
+        Draws the split. Pass an int for the same split each time.
 
     Returns
     -------
-    proba : ndarray of shape (n_samples, n_classes), float64
-        Row i is predicted by the model of the fold that holds row i out. A class that
-        this model does not know has probability 0.
+    splitting : list of length 2 * (2 + len(arrays))
+        X_train, X_test, y_train, y_test, and two parts of each further array. Each has
+        the form of what was given; sparse matrices become CSR.
 
     Raises
     ------
     ValueError
-        If a row is not held out exactly once; if what the estimator predicts are no
-        probabilities of these classes, as when it takes a matrix for a multi-label
-        problem; if `X` and `y` differ in length or a row of `y` is refused.
-    TypeError
-        If the estimator has no ``predict_proba``.
+        If the sizes are no shares or numbers of the rows, or together more than these;
+        if the arrays differ in length or a row of `y` is refused.
 
     See Also
     --------
-    CandidateStratifiedKFold : The folds.
-    sklearn.model_selection.cross_val_predict : The same for plain labels.
-
-    Notes
-    -----
-    Where every row has exactly one candidate, in whatever form, the estimator is given
-    these labels, so that every classifier of scikit-learn will do. Otherwise it is
-    given an indicator matrix (of weights, if `y` has weights) whose columns are the
-    classes, which the classifiers of this package take.
+    CandidateStratifiedShuffleSplit : Such splits for ``cv=``; says what is even in it.
+    sklearn.model_selection.train_test_split : The same for one label a row.
 
     Examples
     --------
-    >>> from sklearn.datasets import load_iris
-    >>> from sklabeldiff.baselines import PLKNNClassifier
-    >>> from sklabeldiff.datasets import make_candidate_sets
-    >>> from sklabeldiff.model_selection import cross_val_proba
-    >>> X, y = load_iris(return_X_y=True)
-    >>> sets = make_candidate_sets(y, kind="uniform", rate=0.5, random_state=0)
-    >>> proba = cross_val_proba(PLKNNClassifier(), X, sets, cv=3)
-    >>> proba.shape
-    (150, 3)
-    >>> bool((proba.argmax(axis=1) == y).mean() > 0.9)
-    True
+    >>> from sklabeldiff.model_selection import candidate_train_test_split
+    >>> X = [[0.1], [0.2], [0.5], [0.6], [0.8], [0.9]]
+    >>> y = [["cat"], ["cat", "dog"], ["dog"], ["dog"], ["owl"], ["owl", "cat"]]
+    >>> X_train, X_test, y_train, y_test = candidate_train_test_split(
+    ...     X, y, test_size=2, random_state=0
+    ... )
+    >>> y_test
+    [['cat', 'dog'], ['dog']]
     """
-    if not hasattr(estimator, "predict_proba"):
-        raise TypeError(
-            f"{type(estimator).__name__} has no predict_proba. Choose a classifier "
-            "that gives probabilities."
-        )
-    if classes is None:
-        classes = parameter_of(estimator, "classes")
-    if missing_label is None:
-        missing_label = parameter_of(estimator, "missing_label")
-    Y, columns = encode_candidates(y, classes, missing_label=missing_label)
-    one_each = ((Y > 0).sum(axis=1) == 1).all()
-    target, answer = (
-        (columns[Y.argmax(axis=1)], partial(_proba_by_label, classes=columns))
-        if one_each
-        else (Y, _proba_by_column)
+    arrays = tuple(indexable(X, y, *arrays))
+    if test_size is None and train_size is None:
+        test_size = 0.25
+    splitter = CandidateStratifiedShuffleSplit(
+        1, test_size=test_size, train_size=train_size, random_state=random_state
     )
-    return out_of_fold(
-        estimator, X, target, answer, cv=cv, n_jobs=n_jobs, params=params
-    )
+    parts = next(splitter.split(*arrays[:2]))
+    pairs = ([_safe_indexing(a, rows) for rows in parts] for a in arrays)
+    return list(chain.from_iterable(pairs))
 
 
-def out_of_fold(
-    estimator: Any,
-    X: Any,
-    target: NDArray[Any],
-    answer: Answer,
-    *,
-    cv: Any = 5,
-    n_jobs: int | None = None,
-    params: Mapping[str, Any] | None = None,
-) -> NDArray[np.float64]:
-    """Answers for each row by a clone that has not seen it. -> (n, n_classes).
-
-    `target`, plain labels or an indicator, is what the clones are fitted to; `cv`,
-    `n_jobs` and `params` are those of `cross_val_proba`. For joblib's sake `answer`
-    must pickle.
-    """
-    X, target = indexable(X, target)
-    if cv is None or isinstance(cv, Integral):
-        cv = CandidateStratifiedKFold(
-            5 if cv is None else int(cv), shuffle=True, random_state=0
-        )
-    folds = list(check_cv(cv).split(X, target))
-    held_out = np.concatenate([test for _, test in folds])
-    _check_partition(held_out, len(target))
-    answers = Parallel(n_jobs=n_jobs)(
-        delayed(_fit_and_answer)(
-            clone(estimator), X, target, train, test, params, answer
-        )
-        for train, test in folds
-    )
-    found = np.concatenate(answers).astype(np.float64)
-    proba = np.empty_like(found)
-    proba[held_out] = found
-    return proba
-
-
-def _fit_and_answer(
-    model: Any,
-    X: Any,
-    target: NDArray[Any],
-    train: NDArray[np.intp],
-    test: NDArray[np.intp],
-    params: Mapping[str, Any] | None,
-    answer: Answer,
-) -> NDArray[Any]:
-    """One fold: fit to the one part, answer for the other. -> (b, n_classes)."""
-    params = _check_method_params(X, dict(params or {}), indices=train)
-    model.fit(_safe_indexing(X, train), target[train], **params)
-    return answer(model, _safe_indexing(X, test), target[test])
-
-
-def _proba_by_label(
-    model: Any, X: Any, target: NDArray[Any], classes: NDArray[Any]
-) -> NDArray[np.float64]:
-    """Probabilities in the columns of `classes`, by the labels of the model."""
-    known = np.asarray(model.classes_)
-    columns = columns_of(known, classes)
-    if columns.min() < 0:
-        raise not_a_class("classes_ of the estimator", known, columns, classes)
-    proba = np.zeros((len(target), len(classes)))
-    proba[:, columns] = model.predict_proba(X)
-    return proba
-
-
-def _proba_by_column(model: Any, X: Any, target: NDArray[Any]) -> NDArray[Any]:
-    """Probabilities of a model whose classes are the columns of its target."""
-    found = model.predict_proba(X)
-    is_table = np.shape(found) == target.shape
-    if is_table and np.allclose(np.sum(found, axis=1), 1, atol=_ROW_SUM_TOLERANCE):
-        return found
-    raise ValueError(
-        f"{type(model).__name__} was given candidate sets of {target.shape[1]} classes "
-        "and its predict_proba returned no distribution over them: it may have taken "
-        "the matrix for a multi-label problem. Use a classifier for candidate sets; "
-        "CandidateWeightedClassifier makes one of any classifier."
-    )
-
-
-def _check_partition(held_out: NDArray[np.intp], n_rows: int) -> None:
-    """Refuse splits that hold a row out more than once, or never."""
-    times = np.bincount(held_out, minlength=n_rows)
-    if (times != 1).any():
-        row = int(np.argmax(times != 1))
+def _group_numbers(groups: ArrayLike | None) -> NDArray[np.intp]:
+    """Number groups from 0, as first met. (n,)."""
+    if groups is None:
         raise ValueError(
-            f"cv holds row {row} out {times[row]} times. Each row is predicted once: "
-            "use CandidateStratifiedKFold or KFold, not random or partial splits."
+            "groups is None. Pass groups=, the group of each row, or use "
+            "CandidateStratifiedKFold where rows have none."
         )
-
-
-# w     (n, C)  weight of each class in a row; 0 throughout if it may be any class
-# lack  (k, C)  share of each class's weight that a fold is still short of
-
-
-def _strata_weights(Y: NDArray[Any]) -> NDArray[np.float64]:
-    """Weights of encoded sets: rows sum to 1, or to 0. (n, C) -> (n, C)."""
-    w = Y / Y.sum(axis=1, keepdims=True, dtype=np.float64)
-    w[(w == w[:, :1]).all(axis=1)] = 0  # such rows say nothing about a class
-    return w
-
-
-def _stratify(
-    w: NDArray[np.float64], n_splits: int, rng: RandomState | None
-) -> NDArray[np.intp]:
-    """Fold of each row. (n, C) -> (n,)."""
-    first, kind, count = _distinct_rows(w)
-    rest = np.repeat(np.arange(len(first)), count % n_splits)
-    if rng is not None:
-        rng.shuffle(rest)
-    shares = np.repeat(count[:, None] // n_splits, n_splits, axis=1)
-    placed = _place(w[first[rest]], w.sum(axis=0), n_splits)
-    np.add.at(shares, (rest, placed), 1)
-
-    rows = np.arange(len(w)) if rng is None else rng.permutation(len(w))
-    rows = rows[np.argsort(kind[rows], kind="stable")]  # kind by kind
-    fold = np.empty(len(w), dtype=np.intp)
-    fold[rows] = np.repeat(np.tile(np.arange(n_splits), len(first)), shares.ravel())
-    return fold
-
-
-def _distinct_rows(w: NDArray[np.float64]) -> tuple[NDArray[np.intp], ...]:
-    """First row of each kind (p,), kind of each row (n,), rows of each kind (p,)."""
-    # As bytes: np.unique(axis=0) compares field by field, ten times as slowly.
-    as_bytes = np.ascontiguousarray(w).view(f"S{w.itemsize * w.shape[1]}").ravel()
-    _, *found = np.unique(
-        as_bytes, return_index=True, return_inverse=True, return_counts=True
-    )
-    return tuple(found)
-
-
-def _place(
-    w: NDArray[np.float64], mass: NDArray[np.float64], n_splits: int
-) -> NDArray[np.intp]:
-    """Fold of each row, placed one by one. (m, C), (C,) -> (m,)."""
-    relative = w / np.where(mass > 0, mass, 1)
-    lack = np.tile(relative.sum(axis=0) / n_splits, (n_splits, 1))
-    room, n_larger = np.full(n_splits, len(w) // n_splits), len(w) % n_splits
-    fold = np.empty(len(w), dtype=np.intp)
-    for i in _rarest_first(w, mass):
-        closed = room + (n_larger > 0) <= 0
-        f = np.lexsort((-room, -np.round(lack @ w[i], _DECIMALS), closed))[0]
-        lack[f] -= relative[i]
-        room[f] -= 1
-        n_larger -= room[f] < 0
-        fold[i] = f
-    return fold
-
-
-def _rarest_first(
-    w: NDArray[np.float64], mass: NDArray[np.float64]
-) -> NDArray[np.intp]:
-    """Order of the rows by their rarest class; the surest of it first. -> (m,).
-
-    Rows without weights come before: while all folds have room, they part for sure.
-    """
-    by_mass = np.argsort(mass, kind="stable")
-    rank = np.where(w.any(axis=1), (w[:, by_mass] > 0).argmax(axis=1), -1)
-    sureness = w[np.arange(len(w)), by_mass[rank]]
-    return np.lexsort((-sureness, rank))
+    try:
+        values, types = plain(unwrap(groups)[0])
+        _, number = factorize(values, types, range(len(values)), make_missing(None))
+    except ValueError as error:
+        raise ValueError(f"groups must be a list of labels: {error}") from error
+    if (number < 0).any():
+        raise ValueError(
+            f"row {int(np.argmax(number < 0))} has no group. Give it a group of its "
+            "own if it has none in common with others."
+        )
+    return number

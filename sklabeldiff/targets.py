@@ -20,6 +20,7 @@ from sklearn.base import BaseEstimator, TransformerMixin
 from sklearn.exceptions import DataConversionWarning
 from sklearn.utils.validation import check_is_fitted
 
+from sklabeldiff._documented import DocumentedMixin
 from sklabeldiff._label_forms import (
     NUMERIC_KINDS,
     Labels,
@@ -151,6 +152,7 @@ def encode_candidates(
 
 
 class CandidateBinarizer(
+    DocumentedMixin,
     TransformerMixin,
     BaseEstimator,
     auto_wrap_output_keys=None,  # type: ignore[call-arg]

@@ -6,6 +6,7 @@ folder of the real data sets; ``none`` skips the tests that need them.
 """
 
 import os
+from importlib.metadata import version
 from pathlib import Path
 
 import pytest
@@ -21,6 +22,7 @@ os.environ.setdefault("MPLBACKEND", "Agg")
 
 import torch  # noqa: E402
 
+VERSIONED = ("scikit-learn", "torch", "numpy", "scipy", "joblib", "skorch", "pandas")
 DEFAULT_DATA_HOME = Path(__file__).parents[2] / "shared" / "data"
 NO_DATA = "none"
 
@@ -32,9 +34,11 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def pytest_report_header(config: pytest.Config) -> str:
-    """Say in the header which of the two sizes this run has, and on which data."""
+    """Say in the header how large this run is, on which data and with what."""
     size = "full" if _is_full() else "smallest honest"
-    return f"sklabeldiff: size {size}, data {_data_setting() or DEFAULT_DATA_HOME}"
+    data = "none" if _data_setting() == NO_DATA else "real"
+    versions = ", ".join(f"{name} {version(name)}" for name in VERSIONED)
+    return f"sklabeldiff: size {size}, data {data}; {versions}"
 
 
 @pytest.fixture(scope="session")

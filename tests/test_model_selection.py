@@ -1,4 +1,4 @@
-"""Stratified folds of candidate sets, and out-of-fold probabilities."""
+"""Out-of-fold probabilities of candidate sets."""
 
 from typing import ClassVar
 
@@ -7,19 +7,16 @@ import numpy as np
 import pandas as pd
 import pytest
 from scipy.sparse import csr_array
-from sklearn.base import BaseEstimator, ClassifierMixin, clone
+from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.datasets import load_iris
 from sklearn.ensemble import RandomForestClassifier
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import (
-    GridSearchCV,
     GroupKFold,
     KFold,
     ShuffleSplit,
     StratifiedKFold,
     cross_val_predict,
-    cross_val_score,
-    cross_validate,
 )
 from sklearn.multiclass import OneVsRestClassifier
 from sklearn.naive_bayes import GaussianNB
@@ -30,48 +27,16 @@ from sklearn.svm import LinearSVC
 
 from sklabeldiff.baselines import CandidateWeightedClassifier, PLKNNClassifier
 from sklabeldiff.datasets import make_candidate_sets
-from sklabeldiff.model_selection import (
-    CandidateStratifiedKFold,
-    _place,
-    _strata_weights,
-    _stratify,
-    cross_val_proba,
-)
+from sklabeldiff.model_selection import CandidateStratifiedKFold, cross_val_proba
 from sklabeldiff.targets import encode_candidates
 
 NAMES = np.array(["setosa", "versicolor", "virginica"])
-
-
-def fold_numbers(splitter, y, n_rows=None):
-    """Fold of each row; checks that the folds are a partition."""
-    n_rows = len(y) if n_rows is None else n_rows
-    fold = np.full(n_rows, -1)
-    for f, (train, test) in enumerate(splitter.split(np.zeros((n_rows, 1)), y)):
-        assert (fold[test] == -1).all()
-        fold[test] = f
-        np.testing.assert_array_equal(np.setdiff1d(np.arange(n_rows), test), train)
-    assert (fold >= 0).all()
-    assert fold.max() + 1 == splitter.get_n_splits()
-    return fold
-
-
-def sums_by_fold(fold, values):
-    """Sum of the rows of each fold. (n,), (n, C) -> (k, C)."""
-    return np.array([values[fold == f].sum(axis=0) for f in range(fold.max() + 1)])
 
 
 def as_frozensets(mask, names):
     y = np.empty(len(mask), dtype=object)
     y[:] = [frozenset(names[row].tolist()) for row in mask]
     return y
-
-
-def random_sets(rng, n_rows, n_classes, rate):
-    """Sets around skewed true classes. (n, C)."""
-    mask = rng.random((n_rows, n_classes)) < rate
-    truth = rng.choice(n_classes, n_rows, p=rng.dirichlet(np.ones(n_classes)))
-    mask[np.arange(n_rows), truth] = True
-    return mask
 
 
 FORMS = {
@@ -91,222 +56,6 @@ def iris():
     """Features, true classes, candidate sets; sorted by class."""
     X, y = load_iris(return_X_y=True)
     return X, y, make_candidate_sets(y, rate=0.4, random_state=0)
-
-
-class TestStratification:
-    def test_by_hand(self):
-        # Class 2 is rarest and comes first: one {2} for each fold. Of {0, 1}, twice,
-        # and of {0}, twice, each fold gets one. The odd {1} goes where there is room.
-        y = [{0, 1}, {0, 1}, {2}, {2}, {0}, {0}, {1}]
-        fold = fold_numbers(CandidateStratifiedKFold(2), y)
-        assert fold.tolist() == [0, 1, 0, 1, 0, 1, 0]
-
-    def test_rarest_class_decides_where_a_row_goes(self):
-        # All sets differ. Both rows with class 3 must part, though {0, 3} and {1, 3}
-        # could also balance {0, 2} and {1, 2}.
-        y = [{0, 3}, {1, 3}, {0, 2}, {1, 2}, {0, 1, 2}, {0}]
-        fold = fold_numbers(CandidateStratifiedKFold(2), y)
-        assert fold[0] != fold[1]
-
-    @pytest.mark.parametrize("n_splits", [2, 3, 5])
-    @pytest.mark.parametrize("seed", [None, 0, 1])
-    def test_plain_labels_are_stratified_as_by_scikit_learn(self, n_splits, seed):
-        y = np.repeat(np.arange(5), [53, 29, 10, 6, 5])
-        y = np.random.default_rng(0).permutation(y)
-        kwargs = {"shuffle": seed is not None, "random_state": seed}
-        one_hot = np.eye(5)[y]
-        for splitter in (
-            CandidateStratifiedKFold(n_splits, **kwargs),
-            StratifiedKFold(n_splits, **kwargs),
-        ):
-            fold = fold_numbers(splitter, y)
-            assert np.ptp(sums_by_fold(fold, one_hot), axis=0).max() <= 1
-            assert np.ptp(np.bincount(fold)) <= 1
-
-    def test_without_shuffling_equal_rows_stay_in_order(self):
-        y = np.repeat([0, 1], [6, 4])
-        fold = fold_numbers(CandidateStratifiedKFold(2), y)
-        assert fold.tolist() == [0, 0, 0, 1, 1, 1, 0, 0, 1, 1]
-
-    @pytest.mark.parametrize("weighted", [False, True], ids=["sets", "weights"])
-    def test_every_class_is_as_likely_in_every_fold(self, weighted):
-        rng = np.random.default_rng(0)
-        for _ in range(40):
-            Y = random_sets(rng, 60, 6, 0.3).astype(float)
-            if weighted:
-                Y *= rng.uniform(0.1, 1, Y.shape)
-            w = Y / Y.sum(axis=1, keepdims=True)
-            fold = fold_numbers(CandidateStratifiedKFold(4), Y)
-            deviation = np.ptp(sums_by_fold(fold, w), axis=0)
-            # The worst of all classes and 40 draws was 1.7; of random folds it is 8.
-            assert deviation.max() < 2.2
-
-    def test_rare_classes_are_heard_among_common_ones(self):
-        rng = np.random.default_rng(0)
-        spread = []
-        for _ in range(60):
-            Y = rng.random((300, 20)) < 0.1
-            truth = rng.choice(20, 300, p=rng.dirichlet(np.full(20, 0.3)))
-            Y[np.arange(300), truth] = True
-            w = Y / Y.sum(axis=1, keepdims=True)
-            fold = fold_numbers(CandidateStratifiedKFold(4), Y)
-            rarest = np.argsort(w.sum(axis=0))[:2]
-            spread.append(np.ptp(sums_by_fold(fold, w[:, rarest]), axis=0).mean())
-        # .21; .29 where what a fold lacks is not relative to the class.
-        assert np.mean(spread) < 0.25
-
-    def test_order_of_the_classes_breaks_no_tie(self):
-        # Sums in another order differ in the last digit, as on another machine.
-        rng = np.random.default_rng(0)
-        for _ in range(60):
-            w = _strata_weights(random_sets(rng, 60, 8, 0.4))
-            mass, other = w.sum(axis=0), rng.permutation(8)
-            if len(np.unique(mass.round(6))) < 8:
-                continue  # which class is rarest is a tie of another kind
-            np.testing.assert_array_equal(
-                _place(w, mass, 9), _place(w[:, other], mass[other], 9)
-            )
-
-    def test_rare_candidate_is_kept_in_every_training_part(self):
-        rng = np.random.default_rng(0)
-        for seed in range(100):
-            Y = random_sets(rng, 30, 8, 0.05)
-            splitter = CandidateStratifiedKFold(3, shuffle=True, random_state=seed)
-            several = Y.sum(axis=0) >= 2
-            for train, _ in splitter.split(Y, Y):
-                assert Y[train].any(axis=0)[several].all()
-
-    def test_fold_sizes_differ_by_one_at_most(self):
-        rng = np.random.default_rng(0)
-        for _ in range(100):
-            n_rows, n_classes = rng.integers(10, 80), rng.integers(2, 9)
-            Y = random_sets(rng, n_rows, n_classes, rng.choice([0.05, 0.3, 0.7]))
-            fold = fold_numbers(CandidateStratifiedKFold(int(rng.integers(2, 8))), Y)
-            assert np.ptp(np.bincount(fold)) <= 1
-
-    def test_weights_of_rows_by_hand(self):
-        Y = np.array([[1, 1, 0], [1, 1, 1], [2, 1, 1]])
-        expected = [[0.5, 0.5, 0], [0, 0, 0], [0.5, 0.25, 0.25]]
-        np.testing.assert_array_equal(_strata_weights(Y), expected)
-
-    def test_unlabelled_rows_are_spread_evenly(self):
-        rng = np.random.default_rng(0)
-        for _ in range(300):
-            n_rows, n_classes = rng.integers(12, 50), rng.integers(3, 7)
-            Y = random_sets(rng, n_rows, n_classes, 0.3)
-            Y[rng.random(n_rows) < rng.uniform()] = True
-            fold = _stratify(_strata_weights(Y), int(rng.integers(2, 8)), None)
-            assert np.ptp(sums_by_fold(fold, Y.all(axis=1)[:, None])) <= 1
-
-    def test_set_of_all_classes_with_unequal_weights_is_not_unlabelled(self):
-        y = np.array([[8, 1, 1], [8, 1, 1], [1, 8, 1], [1, 8, 1], [1, 1, 1], [1, 1, 1]])
-        fold = fold_numbers(CandidateStratifiedKFold(2), y)
-        assert fold.tolist() == [0, 1, 0, 1, 0, 1]
-
-    @pytest.mark.parametrize("y", [np.ones((6, 3)), [7] * 6], ids=["unknown", "one"])
-    def test_rows_that_are_all_alike(self, y):
-        fold = fold_numbers(CandidateStratifiedKFold(3), y)
-        assert fold.tolist() == [0, 0, 1, 1, 2, 2]
-
-    def test_many_rows_are_balanced_to_a_few(self):
-        y = np.random.default_rng(0).integers(10, size=20_000)
-        Y = make_candidate_sets(y, rate=0.3, random_state=0)
-        fold = fold_numbers(CandidateStratifiedKFold(5), Y)
-        w = Y / Y.sum(axis=1, keepdims=True)
-        assert np.ptp(sums_by_fold(fold, w), axis=0).max() < 3  # of some 400 each
-
-
-class TestSplitter:
-    @pytest.mark.parametrize("form", FORMS)
-    def test_forms_of_y_split_alike(self, form, iris):
-        splitter = CandidateStratifiedKFold(4, shuffle=True, random_state=0)
-        expected = fold_numbers(splitter, iris[2])
-        got = fold_numbers(splitter, FORMS[form](iris[2]), 150)
-        np.testing.assert_array_equal(got, expected)
-
-    def test_seed_fixes_the_folds(self, iris):
-        def folds(seed):
-            splitter = CandidateStratifiedKFold(shuffle=True, random_state=seed)
-            return fold_numbers(splitter, iris[2])
-
-        np.testing.assert_array_equal(folds(0), folds(0))
-        assert (folds(0) != folds(1)).mean() > 0.5
-        generator = np.random.RandomState(0)
-        assert (folds(generator) != folds(generator)).any()
-
-    def test_shuffling_changes_which_distinct_sets_meet(self):
-        # No two rows are equal, so only the order of placing can differ.
-        Y = np.unpackbits(np.arange(1, 41, dtype=np.uint8)[:, None], axis=1)
-
-        def together(seed):
-            splitter = CandidateStratifiedKFold(2, shuffle=True, random_state=seed)
-            fold = fold_numbers(splitter, Y)
-            return fold == fold[0]
-
-        assert (together(0) != together(1)).any()
-
-    def test_global_generator_is_untouched(self, iris):
-        before = np.random.get_state()[1].copy()  # noqa: NPY002
-        fold_numbers(CandidateStratifiedKFold(shuffle=True, random_state=0), iris[2])
-        np.testing.assert_array_equal(np.random.get_state()[1], before)  # noqa: NPY002
-
-    @pytest.mark.parametrize("form", ["mask", "frame", "frozensets"])
-    def test_serves_scikit_learn_as_cv(self, form, iris):
-        X, _, Y = iris
-        y = FORMS[form](Y)
-        cv = CandidateStratifiedKFold(3)
-        clf = PLKNNClassifier(classes=NAMES if form != "mask" else None)
-        scores = cross_val_score(clf, X, y, cv=cv)
-        assert scores.min() > 0.8
-        np.testing.assert_array_equal(
-            cross_validate(clf, X, y, cv=cv)["test_score"], scores
-        )
-        search = GridSearchCV(clf, {"n_neighbors": [10]}, cv=cv).fit(X, y)
-        assert search.best_score_ == pytest.approx(scores.mean(), rel=1e-12)
-
-    def test_serves_scikit_learn_with_plain_labels(self, iris):
-        X, y, _ = iris
-        scores = cross_val_score(
-            GaussianNB(), X, NAMES[y], cv=CandidateStratifiedKFold(3)
-        )
-        assert scores.min() > 0.9
-
-    def test_clones_and_shows_its_parameters(self):
-        splitter = CandidateStratifiedKFold(3, shuffle=True, random_state=4)
-        again = clone(splitter, safe=False)
-        assert repr(again) == (
-            "CandidateStratifiedKFold(n_splits=3, random_state=4, shuffle=True)"
-        )
-
-    @pytest.mark.parametrize(
-        ("arguments", "message"),
-        [
-            ({"n_splits": 1}, "n_splits=2 or more, got n_splits=1"),
-            ({"n_splits": 2.5}, "number of folds must be of Integral type"),
-            ({"random_state": 0}, "random_state has no effect since shuffle is False"),
-        ],
-    )
-    def test_unfit_parameters(self, arguments, message):
-        with pytest.raises(ValueError, match=message):
-            CandidateStratifiedKFold(**arguments)
-
-    @pytest.mark.parametrize(
-        ("y", "message"),
-        [
-            ([{0}, {1}], "n_splits=3 folds need as many rows, but there are 2"),
-            ([{0}, set(), {1}], "row 1 has no candidate"),
-            ([0.5, 1.5, 2.5], "continuous"),
-            (None, "y is None"),
-        ],
-    )
-    def test_unfit_rows(self, y, message):
-        X = np.zeros((3 if y is None else len(y), 1))
-        with pytest.raises(ValueError, match=message):
-            list(CandidateStratifiedKFold(3).split(X, y))
-
-    def test_lengths_must_agree(self):
-        with pytest.raises(ValueError, match="inconsistent numbers of samples"):
-            list(CandidateStratifiedKFold(2).split(np.zeros((4, 1)), [0, 1, 0]))
 
 
 class Witness(ClassifierMixin, BaseEstimator):

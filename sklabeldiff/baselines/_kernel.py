@@ -9,11 +9,13 @@ import torch
 from numpy.typing import ArrayLike, NDArray
 from sklearn.utils import check_random_state
 
+from sklabeldiff._callbacks import FitTask, with_callbacks
+from sklabeldiff._parameters import check_number
 from sklabeldiff._standardize import (
     check_standardize,
     fit_standardizer,
 )
-from sklabeldiff.base import CandidateClassifier, check_number
+from sklabeldiff.base import CandidateClassifier
 from sklabeldiff.core.blocks import in_blocks
 from sklabeldiff.core.graph import graph_beliefs
 from sklabeldiff.core.kernels import RidgeSmoother, kernel_matrix, whitening
@@ -139,6 +141,7 @@ class KernelPropagationClassifier(CandidateClassifier):
         self.missing_label = missing_label
         self.random_state = random_state
 
+    @with_callbacks
     def fit(self, X: ArrayLike, y: Any) -> Self:
         """Propagate the labels, then fit and mask in turn.
 
@@ -164,6 +167,7 @@ class KernelPropagationClassifier(CandidateClassifier):
         """
         self._check_params()
         data = self._check_fit(X, y)
+        task = FitTask(self, X, y)
         rng = check_random_state(self.random_state)
         scaler = fit_standardizer(data, self.standardize, self.n_neighbors)
         Z = scaler(data.X)
@@ -188,6 +192,7 @@ class KernelPropagationClassifier(CandidateClassifier):
         self.weights_ = (white @ weights).numpy()
         self.offset_ = offset.numpy()
         self.scaler_ = vars(scaler)
+        task.end()
         return self
 
     def _check_params(self) -> None:

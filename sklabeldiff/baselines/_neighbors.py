@@ -9,11 +9,13 @@ import torch
 from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
+from sklabeldiff._callbacks import FitTask, with_callbacks
+from sklabeldiff._parameters import check_number, check_option
 from sklabeldiff._standardize import (
     check_standardize,
     fit_standardizer,
 )
-from sklabeldiff.base import CandidateClassifier, check_number, check_option
+from sklabeldiff.base import CandidateClassifier
 from sklabeldiff.core.blocks import BLOCK_ROWS, in_blocks
 from sklabeldiff.core.graph import nearest_neighbours
 from sklabeldiff.core.scaling import Standardizer
@@ -113,6 +115,7 @@ class PLKNNClassifier(CandidateClassifier):
         self.classes = classes
         self.missing_label = missing_label
 
+    @with_callbacks
     def fit(self, X: ArrayLike, y: Any) -> Self:
         """Keep the rows and their votes.
 
@@ -140,6 +143,7 @@ class PLKNNClassifier(CandidateClassifier):
         check_option("weights", self.weights, ("distance", "uniform"))
         check_standardize(self.standardize)
         data = self._check_fit(X, y)
+        task = FitTask(self, X, y)
         scaler = fit_standardizer(data, self.standardize, self.n_neighbors)
         self.scaler_ = vars(scaler)
         self.rows_ = scaler(data.X)
@@ -151,6 +155,7 @@ class PLKNNClassifier(CandidateClassifier):
         votes = in_blocks(lambda d, i: self._count(d, V[i]), distances, neighbours)
         beliefs = normalise_rows(V * votes, torch.as_tensor(data.Ybar))
         self.label_distribution_ = beliefs.float().numpy()
+        task.end()
         return self
 
     def _count(self, distances: Tensor, votes: Tensor) -> Tensor:

@@ -10,6 +10,7 @@ The two share everything but the loss.
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any, Self
 
 import numpy as np
@@ -19,21 +20,23 @@ from sklearn.utils import check_random_state
 from torch import Tensor, nn
 from tqdm.auto import tqdm
 
+from sklabeldiff._callbacks import FitTask, with_callbacks
+from sklabeldiff._parameters import check_number
 from sklabeldiff._standardize import (
     check_standardize,
     fit_standardizer,
 )
-from sklabeldiff.base import (
-    NetworkClassifier,
-    check_number,
-    layer_widths,
-    load_arrays,
-    state_arrays,
-)
+from sklabeldiff.base import NetworkClassifier, layer_widths, load_arrays, state_arrays
 from sklabeldiff.core.blocks import in_blocks
 from sklabeldiff.core.layers import mlp
 from sklabeldiff.core.scaling import Standardizer
-from sklabeldiff.core.training import Trainer, n_batches, n_epochs, train_in_stages
+from sklabeldiff.core.training import (
+    EpochListener,
+    Trainer,
+    n_batches,
+    n_epochs,
+    train_in_stages,
+)
 
 EMA = 0.99
 
@@ -107,6 +110,7 @@ class _SetLossClassifier(NetworkClassifier):
         self.random_state = random_state
         self.verbose = verbose
 
+    @with_callbacks
     def fit(self, X: ArrayLike, y: Any) -> Self:
         """Train the network on the candidate sets.
 
@@ -132,6 +136,8 @@ class _SetLossClassifier(NetworkClassifier):
         """
         self._check_params()
         data = self._check_fit(X, y)
+        epochs = n_epochs(self.max_epochs, len(data.X), self.batch_size)
+        task = FitTask(self, X, y, epochs)
         seed = int(check_random_state(self.random_state).randint(2**31 - 1))
         device = self._device()
 
@@ -140,15 +146,16 @@ class _SetLossClassifier(NetworkClassifier):
         V = torch.as_tensor(data.relative_weights(), dtype=Z.dtype, device=device)
         loss = type(self)._make_loss(V.log())
         network = self._make_network(Z.shape[1], seed).to(device)
-        trainer = self._train(network, loss, Z, seed)
+        learnt = partial(_learnt, scaler)
+        listener = task.listener(lambda trainer: learnt(trainer.averaged_module()))
+        trainer = self._train(network, loss, Z, seed, epochs, listener)
         network.load_state_dict(trainer.averaged)
 
         self.history_ = [{"epoch": e, "loss": v} for e, v in enumerate(trainer.losses)]
         self.n_iter_ = trainer.n_epochs
-        self.scaler_ = vars(scaler)
-        self.network_ = state_arrays(network)
-        self._built = network.eval()
+        self.__dict__.update(learnt(network.eval()))
         self.label_distribution_ = self._probabilities(Z, V.log())
+        task.end()
         return self
 
     def _check_params(self) -> None:
@@ -165,10 +172,15 @@ class _SetLossClassifier(NetworkClassifier):
         return mlp(n_features, layer_widths(self.hidden), len(self.classes_), generator)
 
     def _train(
-        self, network: nn.Module, loss: SetLoss, Z: Tensor, seed: int
+        self,
+        network: nn.Module,
+        loss: SetLoss,
+        Z: Tensor,
+        seed: int,
+        epochs: int,
+        listener: EpochListener | None,
     ) -> Trainer:
         """Train for all epochs; the rate falls over the last ones."""
-        epochs = n_epochs(self.max_epochs, len(Z), self.batch_size)
         trainer = Trainer(
             network,
             lambda module, rows: loss(module(Z[rows]), rows),
@@ -179,6 +191,7 @@ class _SetLossClassifier(NetworkClassifier):
             weight_decay=self.weight_decay,
             ema=EMA,
             planned_updates=epochs * n_batches(len(Z), self.batch_size),
+            listener=listener,
         )
         name = type(self).__name__
         with tqdm(total=epochs, desc=name, disable=self.verbose <= 0) as bar:
@@ -199,6 +212,15 @@ class _SetLossClassifier(NetworkClassifier):
     def _predict_proba(self, X: NDArray[np.floating]) -> NDArray[np.float32]:
         Z = torch.as_tensor(Standardizer(**self.scaler_)(X), device=self._device())
         return self._probabilities(Z, Z.new_zeros((len(Z), len(self.classes_))))
+
+
+def _learnt(scaler: Standardizer, network: nn.Module) -> dict[str, Any]:
+    """Fitted attributes that prediction needs."""
+    return {
+        "scaler_": vars(scaler),
+        "network_": state_arrays(network),
+        "_built": network,
+    }
 
 
 class PRODENClassifier(_SetLossClassifier):

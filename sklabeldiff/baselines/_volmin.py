@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from functools import partial
 from typing import Any, Self
 
 import numpy as np
@@ -11,15 +13,11 @@ from sklearn.utils import check_random_state
 from torch import Tensor, nn
 from tqdm.auto import tqdm
 
+from sklabeldiff._callbacks import FitTask, with_callbacks
+from sklabeldiff._parameters import check_number
 from sklabeldiff._standardize import check_standardize, fit_standardizer
 from sklabeldiff._wrong_labels import check_given, warn_of_noise
-from sklabeldiff.base import (
-    NetworkClassifier,
-    check_number,
-    layer_widths,
-    load_arrays,
-    state_arrays,
-)
+from sklabeldiff.base import NetworkClassifier, layer_widths, load_arrays, state_arrays
 from sklabeldiff.core.group_transitions import is_labelled
 from sklabeldiff.core.layers import mlp
 from sklabeldiff.core.noisy_classifier import columns_of, label_posterior
@@ -30,6 +28,7 @@ from sklabeldiff.core.noisy_training import (
     train_volume_minimisation,
 )
 from sklabeldiff.core.scaling import Standardizer
+from sklabeldiff.core.training import Trainer
 
 
 class VolMinNetClassifier(NetworkClassifier):
@@ -130,6 +129,8 @@ class VolMinNetClassifier(NetworkClassifier):
     True
     """
 
+    candidate_sets_may_lack_truth = True
+
     def __init__(
         self,
         hidden: int | tuple[int, ...] = (256, 256),
@@ -159,6 +160,7 @@ class VolMinNetClassifier(NetworkClassifier):
         self.random_state = random_state
         self.verbose = verbose
 
+    @with_callbacks
     def fit(self, X: ArrayLike, y: Any) -> Self:
         """Train the network and the matrix.
 
@@ -198,18 +200,19 @@ class VolMinNetClassifier(NetworkClassifier):
         scaler = fit_standardizer(data, self.standardize)
         e = torch.as_tensor(scaler(data.X), device=device)
         V = torch.as_tensor(data.relative_weights(), dtype=e.dtype, device=device)
+        training = self._training(V, seed)
+        task = FitTask(self, X, y, training.n_epochs())
+        listener = task.listener(partial(_learnt_so_far, scaler))
         network = self._make_network(seed)
-        T, losses = self._train(network, e, V, seed)
+        T, losses = self._train(replace(training, listener=listener), network, e, V)
 
+        self.__dict__.update(_learnt(scaler, network, T))
         q = label_posterior(network_proba(network, e), columns_of(T, V))
         self.label_distribution_ = q.cpu().numpy()
         self.noise_rate_ = float(1 - (q * (V > 0))[is_labelled(V)].sum(1).mean())
-        self.transition_matrix_ = T.cpu().numpy()
         self.history_ = [{"epoch": e, "loss": loss} for e, loss in enumerate(losses)]
         self.n_iter_ = len(losses)
-        self.scaler_ = vars(scaler)
-        self.network_ = state_arrays(network)
-        self._built = network
+        task.end()
         warn_of_noise(self.noise_rate_)
         return self
 
@@ -231,20 +234,21 @@ class VolMinNetClassifier(NetworkClassifier):
         network = mlp(self.n_features_in_, widths, n_classes, generator)
         return network.to(self._device())
 
-    def _train(
-        self, network: nn.Module, e: Tensor, V: Tensor, seed: int
-    ) -> tuple[Tensor, list[float]]:
-        """Train on all but the held-out rows; returns T and the loss of each epoch."""
+    def _training(self, V: Tensor, seed: int) -> WatchedTraining:
+        """Training on all but the held-out rows."""
         generator = torch.Generator().manual_seed(seed)
         train, held = split_rows(V, self.validation_fraction, generator)
+        return WatchedTraining(
+            train, held, self.max_epochs, self.batch_size, self.learning_rate, seed
+        )
+
+    def _train(
+        self, training: WatchedTraining, network: nn.Module, e: Tensor, V: Tensor
+    ) -> tuple[Tensor, list[float]]:
+        """Train in place; returns T and the loss of each epoch."""
         with tqdm(desc="VolMinNet", unit="epoch", disable=self.verbose <= 0) as bar:
-            training = WatchedTraining(
-                *(train, held, self.max_epochs, self.batch_size),
-                learning_rate=self.learning_rate,
-                seed=seed,
-                after_stage=bar.update,
-            )
             bar.total = training.n_epochs()
+            training = replace(training, after_stage=bar.update)
             return train_volume_minimisation(
                 training, network, e, V, self.volume_penalty
             )
@@ -263,3 +267,19 @@ class VolMinNetClassifier(NetworkClassifier):
         columns = (Y / Y.max(axis=1, keepdims=True)) @ self.transition_matrix_.T
         joint = self.predict_proba(X) * columns
         return joint / joint.sum(axis=1, keepdims=True)
+
+
+def _learnt(scaler: Standardizer, network: nn.Module, T: Tensor) -> dict[str, Any]:
+    """Fitted attributes that prediction needs."""
+    return {
+        "scaler_": vars(scaler),
+        "network_": state_arrays(network),
+        "transition_matrix_": T.cpu().numpy(),
+        "_built": network,
+    }
+
+
+def _learnt_so_far(scaler: Standardizer, trainer: Trainer) -> dict[str, Any]:
+    """`_learnt`, while training goes on."""
+    model: Any = trainer.averaged_module()
+    return _learnt(scaler, model.network, model.transition().detach())

@@ -11,16 +11,13 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_is_fitted, has_fit_parameter, validate_data
 
+from sklabeldiff._callbacks import FitTask, with_callbacks
+from sklabeldiff._parameters import check_number, check_option
 from sklabeldiff._standardize import (
     check_standardize,
     fit_standardizer,
 )
-from sklabeldiff.base import (
-    CandidateClassifier,
-    TrainingData,
-    check_number,
-    check_option,
-)
+from sklabeldiff.base import CandidateClassifier, TrainingData
 from sklabeldiff.core.graph import graph_beliefs
 from sklabeldiff.core.scaling import Standardizer
 
@@ -133,6 +130,7 @@ class CandidateWeightedClassifier(CandidateClassifier):
         self.classes = classes
         self.missing_label = missing_label
 
+    @with_callbacks
     def fit(self, X: ArrayLike, y: Any) -> Self:
         """Train a clone of the classifier.
 
@@ -172,6 +170,7 @@ class CandidateWeightedClassifier(CandidateClassifier):
                 "wrap the last step alone."
             )
         data = self._check_fit(X, y)
+        task = FitTask(self, X, y)
         scaler = fit_standardizer(data, self.standardize, self.n_neighbors)
         # In single precision, answers would differ with the number of rows.
         Z = scaler(data.X).astype(np.float64)
@@ -185,6 +184,7 @@ class CandidateWeightedClassifier(CandidateClassifier):
             self.estimator_ = estimator.fit(Z, columns)
         self.scaler_ = vars(scaler)
         self.label_distribution_ = beliefs.astype(np.float32)
+        task.end()
         return self
 
     def _check_params(self) -> None:

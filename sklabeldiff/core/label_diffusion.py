@@ -219,6 +219,8 @@ class LabelDiffusionTraining:
             state.stage += 1
             if after_stage is not None:
                 after_stage(epochs)
+            if self.trainer.stopped:
+                break
         self.use_average()
         return state.S
 

@@ -23,6 +23,7 @@ from .group_transitions import is_labelled
 from .noisy_classifier import PARAMETER_GROUPS, VolumeMinimisation, forward_loss
 from .training import (
     SPARED_BIASES,
+    EpochListener,
     ParameterGroups,
     Trainer,
     n_batches,
@@ -96,6 +97,8 @@ class WatchedTraining:
         Of the order of the rows.
     after_stage : callable
         Is told the epochs that have passed since it was last called.
+    listener : EpochListener, optional
+        Is told of every epoch of every training, and may end one.
     """
 
     train: Tensor
@@ -105,6 +108,7 @@ class WatchedTraining:
     learning_rate: float
     seed: int
     after_stage: Callable[[int], object] = _ignore
+    listener: EpochListener | None = None
 
     def n_epochs(self, share: float = 1.0) -> int:
         """Epochs of a training that may take ``share`` of the budget."""
@@ -147,6 +151,7 @@ class WatchedTraining:
             ema=EMA,
             planned_updates=epochs * n_batches(len(self.train), self.batch_size),
             parameter_groups=parameter_groups,
+            listener=self.listener,
         )
         watch = _Watch(module, row_loss, self.held)
 

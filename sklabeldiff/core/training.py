@@ -10,9 +10,10 @@ Nothing draws from torch's global generator.
 
 from __future__ import annotations
 
+import copy
 import math
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 from skorch import NeuralNet
@@ -122,6 +123,20 @@ class _Net(NeuralNet):
             self.history.record(prefix + "_loss", torch.stack(losses).mean().item())
 
 
+class EpochListener(Protocol):
+    """Is told when epochs begin and end, and may end the training."""
+
+    def begin_epoch(self) -> None:
+        """Hear that an epoch begins."""
+
+    def end_epoch(self, trainer: Trainer) -> bool:
+        """Hear that an epoch has ended; return whether it shall be the last."""
+
+
+class _Stop(Exception):
+    """Leaves skorch's loop when a listener ends the training."""
+
+
 class Trainer:
     """Train a network a few epochs at a time.
 
@@ -146,6 +161,8 @@ class Trainer:
     parameter_groups : list of (str, dict)
         Patterns of parameter names and the optimiser's settings for them, where
         "lr_scale" multiplies the rate. By default biases are spared from weight decay.
+    listener : EpochListener, optional
+        When it ends the training, `stopped` is True and nothing more should be run.
     """
 
     def __init__(
@@ -161,7 +178,10 @@ class Trainer:
         ema: float,
         planned_updates: int,
         parameter_groups: ParameterGroups = SPARED_BIASES,
+        listener: EpochListener | None = None,
     ) -> None:
+        self.listener = listener
+        self.stopped = False
         self.generator = generator
         self.ema = ema
         self.learning_rate = learning_rate
@@ -210,8 +230,11 @@ class Trainer:
             When interrupted; the weights of the last update are kept.
         """
         before = self.n_epochs
-        self._net.partial_fit(self._rows, epochs=n_epochs)
-        if self.n_epochs < before + n_epochs:
+        try:
+            self._net.partial_fit(self._rows, epochs=n_epochs)
+        except _Stop:
+            self.stopped = True
+        if self.n_epochs < before + n_epochs and not self.stopped:
             # skorch ends a fit quietly on Ctrl-C; a search around it must stop too.
             raise KeyboardInterrupt
         return self.losses[-1]
@@ -263,6 +286,12 @@ class Trainer:
         state = module.state_dict()
         return {k: v for k, v in state.items() if v.is_floating_point()}
 
+    def averaged_module(self) -> nn.Module:
+        """Return a copy of the network with the averaged weights, ready to predict."""
+        module = copy.deepcopy(self.module)
+        module.load_state_dict(self.averaged, strict=False)
+        return module.eval()
+
     @torch.no_grad()
     def update_average(self) -> None:
         """Move the averaged weights towards the current ones."""
@@ -284,10 +313,10 @@ def train_in_stages(
     for end in (n_epochs - last, n_epochs):
         if end == n_epochs:
             trainer.decay(last)
-        while trainer.n_epochs < end:
-            epochs = min(stage, end - trainer.n_epochs)
-            trainer.run(epochs)
-            after_stage(epochs)
+        while trainer.n_epochs < end and not trainer.stopped:
+            before = trainer.n_epochs
+            trainer.run(min(stage, end - before))
+            after_stage(trainer.n_epochs - before)
 
 
 class _TrainerCallback(Callback):
@@ -295,6 +324,10 @@ class _TrainerCallback(Callback):
 
     def __init__(self, trainer: Trainer) -> None:
         self.trainer = trainer
+
+    def on_epoch_begin(self, net: NeuralNet, **kwargs: Any) -> None:
+        if self.trainer.listener is not None:
+            self.trainer.listener.begin_epoch()
 
     def on_batch_begin(self, net: NeuralNet, **kwargs: Any) -> None:
         rate = self.trainer.rate()
@@ -309,5 +342,8 @@ class _TrainerCallback(Callback):
         self.trainer.n_updates += 1
 
     def on_epoch_end(self, net: NeuralNet, **kwargs: Any) -> None:
-        self.trainer.n_epochs += 1
-        self.trainer.losses.append(net.history[-1, "train_loss"])
+        trainer = self.trainer
+        trainer.n_epochs += 1
+        trainer.losses.append(net.history[-1, "train_loss"])
+        if trainer.listener is not None and trainer.listener.end_epoch(trainer):
+            raise _Stop

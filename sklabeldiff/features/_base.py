@@ -26,6 +26,9 @@ from sklearn.utils import Tags
 from sklearn.utils.validation import validate_data
 from torch import Tensor, nn
 
+from sklabeldiff._callbacks import CallbackSupportMixin, FitTask, with_callbacks
+from sklabeldiff._documented import DocumentedMixin
+
 from ._images import CHANNELS, ArrayImages, ListImages, sort_images, unflatten
 
 if TYPE_CHECKING:
@@ -49,7 +52,12 @@ class Encoder:
 
 
 class FeatureExtractor(
-    ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator, ABC
+    DocumentedMixin,
+    CallbackSupportMixin,
+    ClassNamePrefixFeaturesOutMixin,
+    TransformerMixin,
+    BaseEstimator,
+    ABC,
 ):
     """Transformer from images to the feature vectors of a frozen network.
 
@@ -79,6 +87,7 @@ class FeatureExtractor(
         self.precision = precision
         self.verbose = verbose
 
+    @with_callbacks
     def fit(self, X: ArrayLike, y: Any = None) -> Self:
         """Check the images and load the network; nothing is learned from `X`.
 
@@ -95,7 +104,9 @@ class FeatureExtractor(
             This transformer.
         """
         self._check_images(X, reset=True)
+        task = FitTask(self, X, y)
         self.n_features_out_ = self._encoder().n_features_out
+        task.end()
         return self
 
     def transform(self, X: ArrayLike) -> NDArray[np.float32]:
@@ -189,10 +200,15 @@ class FeatureExtractor(
 
     @property
     def _n_features_out(self) -> int:
-        """Number of output columns, for `get_feature_names_out`; may load."""
+        """Number of output columns, for `get_feature_names_out`.
+
+        Never loads: scikit-learn asks for all attributes to show an estimator.
+        """
         if "n_features_out_" in vars(self):
             return self.n_features_out_
-        return self._encoder().n_features_out
+        if self._loaded is None:
+            raise AttributeError("The network is not loaded yet: call fit.")
+        return self._loaded[1].n_features_out
 
     def __getstate__(self) -> dict[str, Any]:
         """Give the parameters and fitted numbers, without the network."""

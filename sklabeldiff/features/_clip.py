@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from os import PathLike
 from threading import Lock
 from types import ModuleType
@@ -217,6 +218,9 @@ def _load_processor(transformers: ModuleType, name: str) -> Any:
         processor = transformers.CLIPImageProcessorPil  # transformers >= 5
     except AttributeError:
         processor = transformers.CLIPImageProcessor
+        # It takes an image of one pixel's height for one of one channel otherwise.
+        form = {"input_data_format": "channels_last"}
+        return partial(processor.from_pretrained(name), **form)
     return processor.from_pretrained(name)
 
 

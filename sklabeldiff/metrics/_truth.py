@@ -1,0 +1,437 @@
+"""Scores that need the true labels: of predictions, of beliefs, of suspicions.
+
+For evaluation, where the truth was kept aside. A true label that is no class is an
+error of the model and not of the user, unless none of them is a class.
+"""
+
+from __future__ import annotations
+
+from numbers import Integral
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from sklearn.metrics import average_precision_score
+from sklearn.utils import check_array, check_consistent_length, check_scalar
+
+from sklabeldiff._label_columns import (
+    candidate_mask,
+    check_n_columns,
+    columns_of,
+    mask_with_labels,
+    not_a_class,
+    one_label_a_row,
+)
+from sklabeldiff.metrics._candidates import checked_proba, normalised
+
+
+def top_k_accuracy(
+    true_labels: ArrayLike,
+    y_proba: ArrayLike,
+    *,
+    k: int = 2,
+    classes: ArrayLike | None = None,
+) -> float:
+    r"""Share of the rows whose true label is among the `k` most probable classes.
+
+    Parameters
+    ----------
+    true_labels : array-like of shape (n_samples,)
+        The true labels.
+    y_proba : array-like of shape (n_samples, n_classes)
+        Predicted probabilities, not negative. Their scale within a row is immaterial.
+    k : int, default=2
+        How many classes may be named, from 1 to n_classes. 1 gives the accuracy.
+    classes : array-like of shape (n_classes,), default=None
+        The labels of the columns of `y_proba`, such as ``classes_`` of the estimator.
+        By default 0, 1, ...
+
+    Returns
+    -------
+    score : float
+        Between 0 and 1, the higher the better.
+
+    Raises
+    ------
+    ValueError
+        If `k` is out of range; if the arrays differ in rows or classes, or `y_proba`
+        has a negative, infinite or NaN entry; if, without `classes`, a true label is
+        not among 0, 1, ..., or, with `classes`, none is among them.
+    TypeError
+        If `k` is not an integer.
+
+    See Also
+    --------
+    sklearn.metrics.top_k_accuracy_score : Wants every true label to be a class.
+
+    Notes
+    -----
+    Of equally probable classes the first column counts as the more probable, as in
+    ``predict``. A true label that is not among `classes` counts as wrong.
+
+    Examples
+    --------
+    >>> from sklabeldiff.metrics import top_k_accuracy
+    >>> y_proba = [[0.6, 0.3, 0.1], [0.5, 0.1, 0.4], [0.2, 0.2, 0.6], [0.1, 0.2, 0.7]]
+    >>> [top_k_accuracy([1, 1, 2, 2], y_proba, k=k) for k in (1, 2, 3)]
+    [0.5, 0.75, 1.0]
+    """
+    P = checked_proba(y_proba)
+    check_scalar(k, "k", Integral, min_val=1, max_val=P.shape[1])
+    columns = _true_columns(true_labels, P, classes, "y_proba")
+    own = P[np.arange(len(P)), columns][:, None]
+    earlier = np.arange(P.shape[1]) < columns[:, None]
+    rank = ((P > own) | ((P == own) & earlier)).sum(axis=1)
+    return float(((rank < k) & (columns >= 0)).mean())
+
+
+def expected_calibration_error(
+    true_labels: ArrayLike,
+    y_proba: ArrayLike,
+    *,
+    n_bins: int = 15,
+    strategy: str = "uniform",
+    classes: ArrayLike | None = None,
+) -> float:
+    r"""How far the confidence in the predicted class is from the accuracy.
+
+    Rows of like confidence are binned together; in a bin a model that knows how sure it
+    may be is right as often as it believes.
+
+    Parameters
+    ----------
+    true_labels : array-like of shape (n_samples,)
+        The true labels.
+    y_proba : array-like of shape (n_samples, n_classes)
+        Predicted probabilities, not negative. Rows are divided by their sums.
+    n_bins : int, default=15
+        Number of bins, at least 1.
+    strategy : {"uniform", "quantile"}, default="uniform"
+        Bins of equal width, as in [1]_, or bins of about equally many rows.
+    classes : array-like of shape (n_classes,), default=None
+        The labels of the columns of `y_proba`, such as ``classes_`` of the estimator.
+        By default 0, 1, ...
+
+    Returns
+    -------
+    error : float
+        Between 0 and 1, the lower the better.
+
+    Raises
+    ------
+    ValueError
+        If `n_bins` or `strategy` is out of range; if the arrays differ in rows or
+        classes, or `y_proba` has a negative, infinite or NaN entry or a row of zeros;
+        if, without `classes`, a true label is not among 0, 1, ..., or, with `classes`,
+        none is among them.
+    TypeError
+        If `n_bins` is not an integer.
+
+    See Also
+    --------
+    brier_score : Judges all probabilities, and without bins.
+
+    Notes
+    -----
+    With :math:`c_i = \max_j p_{ij}` the confidence of row :math:`i` and :math:`B_b` the
+    rows of bin :math:`b`
+
+    .. math::
+
+        \sum_b \frac{|B_b|}{n} \,
+            \bigl| \mathrm{accuracy}(B_b) - \mathrm{mean}_{i \in B_b} \, c_i \bigr| .
+
+    Bins hold their upper edge and not their lower one. Few rows in a bin make the error
+    too large, since chance does not cancel there: compare models on the same rows and
+    bins only. A true label that is not among `classes` counts as wrong.
+
+    References
+    ----------
+    .. [1] C. Guo, G. Pleiss, Y. Sun, K. Q. Weinberger, "On Calibration of Modern Neural
+           Networks", ICML 2017, arXiv:1706.04599.
+
+    Examples
+    --------
+    Two rows at .9, of which one is right, and one at .6 that is right:
+
+    >>> from sklabeldiff.metrics import expected_calibration_error
+    >>> y_proba = [[0.9, 0.1], [0.9, 0.1], [0.4, 0.6]]
+    >>> round(expected_calibration_error([0, 1, 1], y_proba, n_bins=5), 4)
+    0.4
+    """
+    check_scalar(n_bins, "n_bins", Integral, min_val=1)
+    if strategy not in ("uniform", "quantile"):
+        raise ValueError(f'strategy is {strategy!r}. Choose "uniform" or "quantile".')
+    P = normalised(checked_proba(y_proba))
+    columns = _true_columns(true_labels, P, classes, "y_proba")
+    confidence = P.max(axis=1)
+    edges = np.linspace(0, 1, n_bins + 1)[1:-1]
+    if strategy == "quantile":
+        edges = np.quantile(confidence, edges)
+    bins = np.searchsorted(edges, confidence)  # the upper edge belongs to the bin
+    right = P.argmax(axis=1) == columns
+    gaps = np.bincount(bins, weights=right - confidence)  # share times gap, times n
+    return float(np.abs(gaps).sum() / len(P))
+
+
+def brier_score(
+    true_labels: ArrayLike, y_proba: ArrayLike, *, classes: ArrayLike | None = None
+) -> float:
+    r"""Mean squared distance of the probabilities from the true label.
+
+    A proper score: none but the true class probabilities has a lower expectation.
+
+    Parameters
+    ----------
+    true_labels : array-like of shape (n_samples,)
+        The true labels.
+    y_proba : array-like of shape (n_samples, n_classes)
+        Predicted probabilities, not negative. Rows are divided by their sums.
+    classes : array-like of shape (n_classes,), default=None
+        The labels of the columns of `y_proba`, such as ``classes_`` of the estimator.
+        By default 0, 1, ...
+
+    Returns
+    -------
+    error : float
+        Between 0 and 2, the lower the better.
+
+    Raises
+    ------
+    ValueError
+        If the arrays differ in rows or classes, or `y_proba` has a negative, infinite
+        or NaN entry or a row of zeros; if, without `classes`, a true label is not among
+        0, 1, ..., or, with `classes`, none is among them.
+
+    See Also
+    --------
+    expected_calibration_error : Asks only how sure the model may be.
+    sklearn.metrics.brier_score_loss : Half of this, for two classes.
+
+    Notes
+    -----
+    With rows of :math:`p` summing to 1 and true class :math:`t_i`
+
+    .. math:: \frac1n \sum_{i=1}^n \sum_j \bigl(p_{ij} - 1[j = t_i]\bigr)^2 .
+
+    A true label that is not among `classes` was given probability 0: its row adds
+    :math:`1 + \sum_j p_{ij}^2`.
+
+    Examples
+    --------
+    >>> from sklabeldiff.metrics import brier_score
+    >>> round(brier_score([0, 1], [[0.8, 0.2], [0.6, 0.4]]), 4)
+    0.4
+    """
+    P = normalised(checked_proba(y_proba))
+    columns = _true_columns(true_labels, P, classes, "y_proba")
+    is_true = np.arange(P.shape[1]) == columns[:, None]  # (n, C)
+    distance = ((P - is_true) ** 2).sum(axis=1) + (columns < 0)
+    return float(distance.mean())
+
+
+def disambiguation_accuracy(
+    true_labels: ArrayLike,
+    label_distribution: ArrayLike,
+    y: Any = None,
+    *,
+    classes: ArrayLike | None = None,
+    missing_label: Any = None,
+) -> float:
+    r"""Share of the training rows whose most believed class is the true one.
+
+    Also called transductive accuracy: how well the candidate sets that a model was
+    trained on have been resolved.
+
+    Parameters
+    ----------
+    true_labels : array-like of shape (n_samples,)
+        The true labels of the training rows.
+    label_distribution : array-like of shape (n_samples, n_classes)
+        Beliefs about the training rows, such as ``label_distribution_`` of the
+        estimator.
+    y : array-like of shape (n_samples, n_classes) or (n_samples,), default=None
+        The candidate sets. If given, the most believed *candidate* is compared with the
+        truth. That makes a difference only for beliefs that are not 0 off the sets,
+        such as predicted probabilities.
+    classes : array-like of shape (n_classes,), default=None
+        The labels of the columns of `label_distribution`, such as ``classes_`` of the
+        estimator. By default those found in `y` or, without `y`, 0, 1, ...
+    missing_label : int, float, str or None, default=None
+        A further value that marks an unlabelled row of `y`.
+
+    Returns
+    -------
+    score : float
+        Between 0 and 1, the higher the better.
+
+    Raises
+    ------
+    ValueError
+        If the arrays differ in rows or classes, or if `true_labels` do not look like
+        labels of these columns: one is not among 0, 1, ..., where neither `y` nor
+        `classes` was given, or none is among the classes.
+
+    See Also
+    --------
+    covering_rate : Needs no true label.
+
+    Notes
+    -----
+    With beliefs :math:`S_{ij}`, true class :math:`t_i` and, if given, candidate sets
+    :math:`S_i` (else all classes)
+
+    .. math::
+
+        \frac1n \sum_{i=1}^n 1\bigl[t_i = \arg\max_{j \in S_i} S_{ij}\bigr].
+
+    A true label that is not among the classes, since it never was a candidate, counts
+    as wrong.
+
+    Examples
+    --------
+    >>> from sklabeldiff.metrics import disambiguation_accuracy
+    >>> beliefs = [[0.7, 0.3, 0.0], [0.0, 0.4, 0.6]]
+    >>> disambiguation_accuracy(["cat", "dog"], beliefs, classes=["cat", "dog", "owl"])
+    0.5
+    """
+    beliefs = check_array(
+        label_distribution, dtype=np.float64, input_name="label_distribution"
+    )
+    if y is not None:
+        mask, classes = candidate_mask(y, classes, missing_label)
+        check_consistent_length(mask, beliefs)
+        check_n_columns("label_distribution", beliefs, classes)
+        beliefs = np.where(mask, beliefs, -np.inf)
+    columns = _true_columns(true_labels, beliefs, classes, "label_distribution")
+    return float((beliefs.argmax(axis=1) == columns).mean())
+
+
+def label_issues_average_precision(
+    y: Any,
+    true_labels: ArrayLike,
+    score: ArrayLike,
+    *,
+    classes: ArrayLike | None = None,
+    missing_label: Any = None,
+) -> float:
+    r"""How well a score finds the rows whose given label is wrong.
+
+    Rows are looked through from the lowest score up; what counts is the share of wrong
+    ones among those seen. Of a candidate set, wrong means that it lacks the true label.
+
+    Parameters
+    ----------
+    y : array-like of shape (n_samples, n_classes) or (n_samples,)
+        The given labels or candidate sets, in any form that
+        :func:`~sklabeldiff.targets.encode_candidates` accepts. An unlabelled row is
+        never wrong.
+    true_labels : array-like of shape (n_samples,)
+        The true labels.
+    score : array-like of shape (n_samples,)
+        Low for suspicious rows, such as the column "score" of ``label_issues``, in the
+        order of `y`. Its scale is immaterial.
+    classes : array-like of shape (n_classes,), default=None
+        All labels that can be given; for a matrix `y` the labels of its columns. By
+        default a matrix has the labels 0, 1, ... or, for a DataFrame, its column names,
+        and otherwise the labels in `y` and `true_labels` are all.
+    missing_label : int, float, str or None, default=None
+        A further value that marks an unlabelled row of `y`.
+
+    Returns
+    -------
+    score : float
+        Between 0 and 1, the higher the better. A score that knows nothing gets about
+        the share of wrong rows, one that puts all wrong rows first gets 1.
+
+    Raises
+    ------
+    ValueError
+        If no row is wrong, so that there is nothing to find, or every row, so that all
+        scores are equally good; if the arrays differ in rows, or `score` has an
+        infinite or NaN entry; if the true labels do not look like labels of these
+        classes: none is among `classes`, or one is not among the columns of a matrix.
+
+    See Also
+    --------
+    sklearn.metrics.average_precision_score : The measure, for any yes or no.
+    disambiguation_accuracy : Whether candidate sets were resolved rightly.
+
+    Notes
+    -----
+    With the precision :math:`P_k` and the recall :math:`R_k` of the rows whose score is
+    at most the :math:`k`-th smallest distinct value, and :math:`R_0 = 0`,
+
+    .. math:: \mathrm{AP} = \sum_k (R_k - R_{k-1}) \, P_k .
+
+    Rows with equal scores count as one step, so their order is immaterial. A true label
+    that is not among `classes` was not given to any row: it makes the row wrong.
+
+    Examples
+    --------
+    The second and the fourth label are wrong; they come first and third:
+
+    >>> from sklabeldiff.metrics import label_issues_average_precision
+    >>> given, truth = ["cat", "cat", "dog", "dog"], ["cat", "dog", "dog", "cat"]
+    >>> round(label_issues_average_precision(given, truth, [0.4, 0.1, 0.9, 0.6]), 4)
+    0.8333
+    """
+    mask, classes, truth = sets_and_truth(y, true_labels, classes, missing_label)
+    scores = check_array(score, ensure_2d=False, dtype=np.float64, input_name="score")
+    if scores.ndim != 1:
+        raise ValueError(
+            f"score has shape {scores.shape}. Give one number per row of y."
+        )
+    check_consistent_length(mask, scores)
+    columns = columns_of(truth, classes)
+    given = mask[np.arange(len(mask)), columns] & (columns >= 0)
+    wrong = ~given & ~mask.all(axis=1)
+    if wrong.all() or not wrong.any():
+        which = "every row" if wrong.all() else "no row"
+        raise ValueError(
+            f"{which} of y lacks its true label, so no score finds wrong rows better "
+            "or worse than another. Pass rows of both kinds."
+        )
+    return float(average_precision_score(wrong, -scores))
+
+
+def same_labels(first: NDArray[Any], second: NDArray[Any]) -> NDArray[np.bool_]:
+    """Whether labels are equal, whatever the dtypes. (n,), (n,) -> (n,)."""
+    check_consistent_length(first, second)
+    pairs = zip(first.tolist(), second.tolist(), strict=True)
+    return np.array([a == b for a, b in pairs], dtype=bool)
+
+
+def sets_and_truth(
+    y: Any, true_labels: ArrayLike, classes: ArrayLike | None, missing_label: Any
+) -> tuple[NDArray[np.bool_], NDArray[Any], NDArray[Any]]:
+    """Mask (n, C), labels of its columns (C,) and true labels (n,) that fit them."""
+    truth = one_label_a_row(true_labels, "true_labels")
+    if classes is None:
+        mask, classes = mask_with_labels(y, truth, missing_label, role="a true label")
+    else:
+        mask, classes = candidate_mask(y, classes, missing_label)
+    check_consistent_length(mask, truth)
+    columns = columns_of(truth, classes)
+    if columns.max() < 0:
+        raise not_a_class("true_labels", truth, columns, classes)
+    return mask, classes, truth
+
+
+def _true_columns(
+    true_labels: ArrayLike,
+    values: NDArray[np.float64],
+    classes: ArrayLike | None,
+    name: str,
+) -> NDArray[np.intp]:
+    """Column of each true label, -1 where it is no class. `values` (n, C) -> (n,)."""
+    unnamed = classes is None
+    classes = np.arange(values.shape[1]) if classes is None else np.asarray(classes)
+    check_n_columns(name, values, classes)
+    truth = one_label_a_row(true_labels, "true_labels")
+    check_consistent_length(truth, values)
+    columns = columns_of(truth, classes)
+    outside = columns < 0
+    if outside.all() or (unnamed and outside.any()):
+        raise not_a_class("true_labels", truth, columns, classes)
+    return columns
