@@ -19,7 +19,6 @@ from benchmarks.scores import Scores
 from sklabeldiff import DDMPClassifier
 from sklabeldiff.baselines import (
     CandidateWeightedClassifier,
-    CCClassifier,
     KernelPropagationClassifier,
     PLKNNClassifier,
     PRODENClassifier,
@@ -43,7 +42,6 @@ def methods() -> list[Method]:
     return [
         Method("DDMP", seeded(DDMPClassifier), "ours", 36.0),
         Method("PRODEN", seeded(PRODENClassifier), "baseline", 30.0),
-        Method("CC", seeded(CCClassifier), "baseline", 30.0),
         Method(
             "kernel yardstick", seeded(KernelPropagationClassifier), "baseline", 3.0
         ),

@@ -112,7 +112,8 @@ ROWS = (
         "CalibratedClassifierCV(cv=3)",
         tools.calibration_by_folds,
         ONE_LABEL,
-        "Needs the truth of the rows held out. Calibrate on a clean set, see above.",
+        "Needs the truth of the rows held out: calibrate on a clean set, or with "
+        ":class:`~calibration.CandidateCalibratedClassifier`.",
     ),
     Row("VotingClassifier", tools.voting, ONE_LABEL, WRAP),
     Row("StackingClassifier", tools.stacking, ONE_LABEL, WRAP),

@@ -104,13 +104,24 @@ class CandidateClassifier(
         -------
         proba : ndarray of shape (n_samples, n_classes), float32
             Rows sum to 1; columns in the order of ``classes_``. A row's answer does
-            not depend on the rows around it.
+            not depend on the rows around it. A class that was no candidate of any
+            training row has probability 0.
         """
         check_is_fitted(self)
         rows: NDArray[np.floating] = validate_data(
             self, X, dtype=[np.float64, np.float32], reset=False
         )
-        return self._predict_proba(rows)
+        return self._without_absent(self._predict_proba(rows))
+
+    def _without_absent(self, P: NDArray[np.float32]) -> NDArray[np.float32]:
+        """P without classes that were never a candidate: no network learns a 0."""
+        possible = self.candidate_sets_.any(axis=0)
+        if possible.all():
+            return P
+        P = np.where(possible, P, 0)
+        total = P.sum(axis=1, keepdims=True)
+        everywhere = np.broadcast_to(possible / possible.sum(), P.shape)
+        return np.divide(P, total, out=everywhere.astype(P.dtype), where=total > 0)
 
     @abstractmethod
     def _predict_proba(self, X: NDArray[np.floating]) -> NDArray[np.float32]:

@@ -279,8 +279,7 @@ class CandidateStratifiedShuffleSplit(StratifiedShuffleSplit):
     by several rows. Rows that may be any class count as one class more.
 
     The method is that of `CandidateStratifiedKFold`, with parts of unequal size: a row
-    goes to the part :math:`p` where :math:`\sum_{pj} m_j l_{pj}^2 / s_p` falls most,
-    with :math:`m_j` the weight of class :math:`j` in all rows, :math:`l_{pj}` the share
+    goes to the part by which :math:`\sum_{pj} m_j l_{pj}^2 / s_p` falls most, with :math:`m_j` the weight of class :math:`j` in all rows, :math:`l_{pj}` the share
     of it that part :math:`p` still lacks, and :math:`s_p` the size of the part. Rows of
     the same rarest class come in random order.
 
@@ -542,7 +541,7 @@ def candidate_train_test_split(
 
 
 def _group_numbers(groups: ArrayLike | None) -> NDArray[np.intp]:
-    """Number groups from 0, as first met. (n,)."""
+    """Return the number of each row's group, as first met. (n,)."""
     if groups is None:
         raise ValueError(
             "groups is None. Pass groups=, the group of each row, or use "

@@ -111,9 +111,7 @@ class TestCalibrated:
         assert model.feature_names_in_.tolist() == list("abcd")
 
     def test_estimator_without_probabilities(self, iris):
-        with pytest.raises(
-            TypeError, match="with predict_proba, got LinearSVC"
-        ):
+        with pytest.raises(TypeError, match="with predict_proba, got LinearSVC"):
             CandidateCalibratedClassifier(LinearSVC()).fit(*iris[:2])
 
 

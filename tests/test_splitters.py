@@ -391,6 +391,20 @@ class TestStratifiedShuffleSplit:
             assert len({2, 3, 4} & set(test)) in (1, 2)
 
     @pytest.mark.parametrize(
+        ("y", "tested"),
+        [
+            # Shares of 0.2 and 1.8; of 0.25, 1 and 0.75.
+            ([0] * 2 + [1] * 18, [1, 1]),
+            ([0] + [1] * 4 + [None] * 3, [1, None]),
+        ],
+        ids=["rare class", "unlabelled rows"],
+    )
+    def test_shares_are_rounded_to_the_nearest(self, y, tested):
+        splitter = CandidateStratifiedShuffleSplit(20, test_size=2, random_state=0)
+        for _, test in splitter.split(y, y):
+            assert sorted((y[i] for i in test), key=str) == tested
+
+    @pytest.mark.parametrize(
         "sizes", [{"test_size": 0.1}, {"test_size": 0.25}, {"train_size": 0.5}]
     )
     def test_plain_labels_are_stratified_as_by_scikit_learn(self, sizes):
@@ -572,11 +586,11 @@ class TestStratifiedGroupKFold:
         assert ours < 0.65 * theirs  # .067 and .131 of the weight of a class
 
     def test_unlabelled_rows_spread_too(self):
-        # Without a column of their own two of these groups may meet in a fold.
-        y = [{0}] * 12 + [None] * 8 + [{1}] * 4
-        groups = np.repeat(np.arange(12), 2)
-        fold = fold_numbers(CandidateStratifiedGroupKFold(4), y, groups)
-        assert np.bincount(fold[12:20]).tolist() == [2, 2, 2, 2]
+        # By size alone both groups of them would join b.
+        y = [{0}] * 7 + [{1}] + [{0}] * 3 + [{1}] + [None] * 4
+        groups = [*"aaaaaaaabbbbccdd"]
+        fold = fold_numbers(CandidateStratifiedGroupKFold(2), y, groups)
+        assert fold.tolist() == [0] * 8 + [1] * 4 + [1, 1, 0, 0]
 
     def test_sizes_break_ties(self):
         # No group has a class of another: each goes to the smallest fold.

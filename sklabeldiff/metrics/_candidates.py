@@ -103,9 +103,16 @@ def covering_rate(
     columns = columns_of(predicted, classes)
     if columns.min() < 0:
         raise not_a_class("y_pred", predicted, columns, classes)
-    check_consistent_length(mask, sample_weight)
-    inside = mask[np.arange(len(mask)), columns]
-    return float(np.average(inside, weights=sample_weight))
+    return share(mask[np.arange(len(mask)), columns], sample_weight)
+
+
+def share(hits: NDArray[np.bool_], sample_weight: ArrayLike | None) -> float:
+    """Share of the rows, or of their weight, that are hits. (n,), (n,) -> scalar."""
+    if sample_weight is None:
+        return float(hits.mean())
+    check_consistent_length(hits, sample_weight)
+    weights = np.asarray(sample_weight, dtype=np.float64)
+    return float(np.average(hits.astype(np.float64), weights=weights))
 
 
 def approximated_accuracy(

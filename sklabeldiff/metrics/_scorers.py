@@ -12,7 +12,6 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from sklearn.utils import check_consistent_length
 from sklearn.utils.metadata_routing import MetadataRequest
 
 from sklabeldiff._issues import self_consistency
@@ -29,6 +28,7 @@ from sklabeldiff.metrics._candidates import (
     approximated_accuracy,
     candidate_log_likelihood,
     covering_rate,
+    share,
 )
 from sklabeldiff.metrics._entangled import entangled_accuracy
 from sklabeldiff.metrics._truth import (
@@ -350,9 +350,8 @@ def true_accuracy(
     columns = columns_of(truth, classes)
     if columns.max() < 0:
         raise not_a_class("true_labels", truth, columns, classes)
-    check_consistent_length(truth, sample_weight)
     right = same_labels(truth, one_label_a_row(y_pred, "y_pred"))
-    return float(np.average(right, weights=sample_weight))
+    return share(right, sample_weight)
 
 
 def label_issues(

@@ -10,7 +10,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, NamedTuple
 
-import joblib  # type: ignore[import-untyped]
+import joblib
 import numpy as np
 from numpy.typing import NDArray
 from sklearn.base import clone
@@ -36,16 +36,16 @@ class CheckData(NamedTuple):
     truth: NDArray[np.intp]
 
 
-def make_data(n_rows: int = N_ROWS) -> CheckData:
+def make_data() -> CheckData:
     """Candidate sets that hold the truth; a sixth of the rows holds all classes.
 
     The classes take turns, so that folds without shuffling hold all of them.
     """
     rng = np.random.default_rng(SEED)
-    truth = np.arange(n_rows) % N_CLASSES
-    X = rng.normal(size=(n_rows, 4)) + 6 * np.eye(N_CLASSES, 4)[truth]
-    Y = rng.random((n_rows, N_CLASSES)) < WRONG_RATE
-    Y[np.arange(n_rows), truth] = True
+    truth = np.arange(N_ROWS) % N_CLASSES
+    X = rng.normal(size=(N_ROWS, 4)) + 6 * np.eye(N_CLASSES, 4)[truth]
+    Y = rng.random((N_ROWS, N_CLASSES)) < WRONG_RATE
+    Y[np.arange(N_ROWS), truth] = True
     return CheckData(X, Y, truth)
 
 
@@ -104,7 +104,7 @@ def largest_difference(first: Any, second: Any) -> float:
 def require_equal(first: Any, second: Any, message: str) -> None:
     """Demand that probabilities are equal bit by bit."""
     difference = largest_difference(first, second)
-    # Not `difference == 0` alone: it is NaN, and not 0, where both hold NaN.
+    # NaN is no answer: the difference of two of them is not 0.
     require(difference == 0, f"{message} The probabilities differ by {difference:.2g}.")
 
 

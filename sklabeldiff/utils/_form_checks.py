@@ -131,12 +131,12 @@ def check_string_classes(name: str, estimator: Any) -> None:
         DataFrame in their order, or if predictions are not these labels.
     """
     X, Y, truth = make_data()
-    forms: dict[str, Any] = {"sets of strings": named_sets(Y, NAMES)}
+    forms: dict[str, Any] = {"sets of strings": (named_sets(Y, NAMES), sorted(NAMES))}
     pandas = _pandas()
     if pandas is not None:
-        forms["a DataFrame with named columns"] = pandas.DataFrame(Y, columns=NAMES)
-    for what, y in forms.items():
-        wanted = sorted(NAMES) if what == "sets of strings" else NAMES
+        frame = pandas.DataFrame(Y, columns=NAMES)
+        forms["a DataFrame with named columns"] = (frame, NAMES)
+    for what, (y, wanted) in forms.items():
         model = fit(name, estimator, X, y, what)
         classes = np.asarray(model.classes_).tolist()
         require(

@@ -35,14 +35,7 @@ ESTIMATORS = [
 ]
 
 
-def known_failures(estimator):
-    # Their networks give 0.005 to a class that is never a candidate: 0 was not learnt.
-    networks = (baselines.CCClassifier, baselines.PRODENClassifier)
-    reason = "softmax of a network, whose answers for that class are not masked"
-    return {"check_absent_class": reason} if isinstance(estimator, networks) else {}
-
-
-@parametrize_with_candidate_checks(ESTIMATORS, expected_failed_checks=known_failures)
+@parametrize_with_candidate_checks(ESTIMATORS)
 def test_estimators_of_the_package(estimator, check):
     check(estimator)
 
