@@ -189,7 +189,7 @@ class DDMPClassifier(NetworkClassifier):
     refresh, all sizes. Added by us, and not in the paper: the kernel smoother, the
     prediction of clean labels, the choice of row scaling.
 
-    Probabilities are not calibrated.
+    Probabilities are not calibrated; `CandidateCalibratedClassifier` tempers them.
 
     References
     ----------

@@ -279,8 +279,9 @@ class CandidateStratifiedShuffleSplit(StratifiedShuffleSplit):
     by several rows. Rows that may be any class count as one class more.
 
     The method is that of `CandidateStratifiedKFold`, with parts of unequal size: a row
-    goes to the part by which :math:`\sum_{pj} m_j l_{pj}^2 / s_p` falls most, with :math:`m_j` the weight of class :math:`j` in all rows, :math:`l_{pj}` the share
-    of it that part :math:`p` still lacks, and :math:`s_p` the size of the part. Rows of
+    goes to the part by which :math:`\sum_{pj} m_j l_{pj}^2 / s_p` falls most, with
+    :math:`m_j` the weight of class :math:`j` in all rows, :math:`l_{pj}` the share of
+    it that part :math:`p` still lacks, and :math:`s_p` the size of the part. Rows of
     the same rarest class come in random order.
 
     A class that is a candidate of two rows or more has one in the training part. Where

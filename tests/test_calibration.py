@@ -89,13 +89,14 @@ class TestCalibrated:
         assert model.score(X, NAMES[y]) > 0.9
 
     def test_weights_reach_the_temperature(self, iris):
-        X, Y, y = iris
-        nearly_sure = np.where(np.eye(3, dtype=bool)[y], 1.0, 1e-6) * Y
-        temperatures = [
-            CandidateCalibratedClassifier(PLKNNClassifier()).fit(X, T).temperature_
-            for T in (Y, nearly_sure)
-        ]
-        assert temperatures[0] != temperatures[1]
+        X, Y, _ = iris
+        weights = Y * np.random.default_rng(0).uniform(0.1, 1, Y.shape)
+        model = CandidateCalibratedClassifier(PLKNNClassifier()).fit(X, weights)
+        held_out = cross_val_proba(PLKNNClassifier(), X, weights)
+        relative = weights / weights.max(axis=1, keepdims=True)
+        expected = fit_temperature(held_out, relative)
+        assert model.temperature_ == pytest.approx(expected, rel=1e-4)
+        assert expected != pytest.approx(fit_temperature(held_out, Y), rel=1e-2)
 
     def test_missing_label_of_the_classifier_is_obeyed(self, iris):
         X, _, y = iris
