@@ -67,7 +67,8 @@ class CandidateCalibratedClassifier(CandidateWrapper):
 
     It is temperature scaling [1]_ with the likelihood of the set in place of that of
     the label, and the same where every set has one member. The most probable class
-    stays the same. Probabilities below 1e-7 count as 1e-7.
+    stays the same. Probabilities below 1e-7 count as 1e-7; where a classifier is often
+    wrong with an exact zero, these rows decide the temperature, and it is of no use.
 
     Sets that depend on the features mislead it: where wrong candidates are those that
     look right, every class of a set may be likely, and the likelihood of the set cannot
