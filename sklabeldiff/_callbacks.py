@@ -7,7 +7,8 @@ nobody.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any, TypeVar
 
 from sklabeldiff.core.training import Trainer
@@ -69,6 +70,18 @@ class FitTask:
             context = context.subcontext(name, max_subtasks=n_epochs)
         stage._begin(context, self._told)
         return stage
+
+    @contextmanager
+    def handed_to(self, inner: Any) -> Iterator[None]:
+        """Let the callbacks that go down hear of the fit of an estimator within."""
+        if self._context is None:
+            yield
+            return
+        part = self._context.subcontext("fit-estimator")
+        with part.propagate_callback_context(inner):
+            part.call_on_fit_task_begin(**self._told)
+            yield
+            part.call_on_fit_task_end(**self._told)
 
     def end(self) -> None:
         """Tell that the task is done: at the end of a fit, the estimator is fitted."""

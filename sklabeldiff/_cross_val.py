@@ -210,7 +210,8 @@ def _proba_by_label(
 def _proba_by_column(model: Any, X: Any, target: NDArray[Any]) -> NDArray[Any]:
     """Probabilities of a model whose classes are the columns of its target."""
     found = model.predict_proba(X)
-    is_table = np.shape(found) == target.shape
+    # A list is one table a class, from a classifier that took sets for multi-label.
+    is_table = not isinstance(found, list) and np.shape(found) == target.shape
     if is_table and np.allclose(np.sum(found, axis=1), 1, atol=_ROW_SUM_TOLERANCE):
         return found
     raise ValueError(

@@ -12,15 +12,21 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from sklabeldiff.targets import encode_candidates
+from sklabeldiff._label_forms import Matrix, make_missing, parse, unwrap
+from sklabeldiff.targets import _encode, encode_candidates
 
 
 def candidate_mask(
     y: Any, classes: ArrayLike | None, missing_label: Any
 ) -> tuple[NDArray[np.bool_], NDArray[Any]]:
-    """Candidate sets as a mask (n, C), and the labels of its columns (C,)."""
-    Y, classes = encode_candidates(y, classes, missing_label=missing_label)
-    return Y > 0, classes
+    """Candidate sets as a mask (n, C), and the labels of its columns (C,).
+
+    Nothing is learnt from them: all rows may be unlabelled, as in a fold of few labels.
+    """
+    Y, columns = _encode(y, classes, missing_label, to_learn=False)
+    if not len(Y):
+        raise ValueError("y has 0 rows. At least one row is required.")
+    return Y > 0, columns
 
 
 def mask_with_labels(
@@ -90,7 +96,10 @@ def check_n_columns(
 
 def column_labels(y: Any, known: Any) -> Any:
     """Return the labels an estimator knows where they must be those of y's columns."""
-    shape: tuple[int, ...] = getattr(y, "shape", ())
+    shape = getattr(y, "shape", None)
+    if shape is None:  # a list of equally long masks is a matrix too
+        form = parse(*unwrap(y), make_missing(None))
+        shape = form.values.shape if isinstance(form, Matrix) else ()
     is_matrix = len(shape) == 2 and shape[1] > 1
     return known if is_matrix and np.shape(known) == (shape[1],) else None
 

@@ -89,7 +89,9 @@ class CandidateStratifiedKFold(StratifiedKFold):
 
     A class that is a candidate of a single row is missing where that row is held out.
     ``StratifiedKFold`` warns of this; here it is common, and the package's classifiers,
-    given a matrix or ``classes=``, answer with probability 0.
+    given a matrix or ``classes=``, answer with probability 0; those for wrong labels
+    (DTM, VolMinNet) refuse the fold. A value that a classifier knows as `missing_label`
+    is a class here: write None or NaN for rows without a label.
 
     References
     ----------

@@ -80,6 +80,17 @@ class TestCalibrated:
             model.predict(X_test), model.estimator_.predict(X_test)
         )
 
+    def test_class_that_was_never_a_candidate_stays_impossible(self, digits):
+        # An over-sure model: its temperature is above 1 and would raise zeros.
+        X, Y, X_test, _ = digits
+        wider = np.column_stack([Y, np.zeros(len(Y), dtype=bool)])
+        inner = CandidateWeightedClassifier(GaussianNB())
+        model = CandidateCalibratedClassifier(inner).fit(X, wider)
+        assert model.temperature_ > 1
+        P = model.predict_proba(X_test)
+        assert (P[:, 10] == 0).all()
+        np.testing.assert_allclose(P.sum(axis=1), 1)
+
     def test_plain_labels_of_any_classifier(self, iris):
         X, _, y = iris
         sure = make_pipeline(StandardScaler(), LogisticRegression(C=1e4, max_iter=9999))

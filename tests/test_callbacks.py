@@ -21,6 +21,7 @@ from sklabeldiff.baselines import (
     PRODENClassifier,
     VolMinNetClassifier,
 )
+from sklabeldiff.calibration import CandidateCalibratedClassifier
 from sklabeldiff.datasets import make_candidate_sets
 from sklabeldiff.metrics import covering_rate_scorer
 
@@ -176,6 +177,14 @@ class TestCallbacks:
         # Two candidates in two folds, and the refit; set up once.
         assert len(ends(listener.heard, "epoch")) == 5 * 4
         assert listener.heard.count("setup") == 1
+
+    def test_wrapper_hands_them_to_the_model_that_predicts(self, iris):
+        listener = Listener()
+        inner = PRODENClassifier(max_epochs=4, random_state=0)
+        model = CandidateCalibratedClassifier(inner, cv=2).set_callbacks(listener)
+        model.fit(*iris)
+        assert len(ends(listener.heard, "epoch")) == 4
+        assert listener.heard[-2:] == [("end", "fit", 0), "teardown"]
 
     def test_progress_bar_shows_the_fit_under_the_search(self, iris, capsys):
         from sklearn.callback import ProgressBar

@@ -9,7 +9,7 @@ import pytest
 import sklearn
 from sklearn.base import clone
 from sklearn.datasets import load_iris
-from sklearn.model_selection import GridSearchCV, cross_validate
+from sklearn.model_selection import GridSearchCV, cross_val_score, cross_validate
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
@@ -26,6 +26,7 @@ from sklabeldiff.calibration import (
     RejectOptionClassifier,
 )
 from sklabeldiff.datasets import make_candidate_sets
+from sklabeldiff.model_selection import CandidateStratifiedKFold
 
 API = Path(__file__).parents[1] / "docs" / "api.rst"
 CLASSIFIERS = [
@@ -75,14 +76,27 @@ def routing():
         yield
 
 
+class TestScore:
+    def test_fold_without_a_label_is_scored(self, iris):
+        X, _, y = iris
+        few = y.astype(object)
+        few[np.arange(150) % 25 > 0] = None
+        cv = CandidateStratifiedKFold(10)
+        scores = cross_val_score(PLKNNClassifier(), X, few, cv=cv)
+        assert np.isfinite(scores).all()
+
+    def test_lists_of_masks_are_scored_as_they_were_learnt(self, iris):
+        X, Y, _ = iris
+        model = PLKNNClassifier(classes=["a", "b", "c"]).fit(X, Y.tolist())
+        assert model.score(X, Y.tolist()) == model.score(X, Y)
+        sets = [["a", "b"]] * 150
+        assert 0 < model.score(X, sets) < 1
+
+
 class TestTrueLabels:
     @classifiers
     def test_score_is_the_accuracy_where_they_are_given(self, estimator, iris):
         X, Y, y = iris
-        if isinstance(
-            estimator, (CandidateCalibratedClassifier, RejectOptionClassifier)
-        ):
-            estimator = estimator.estimator
         model = clone(estimator).fit(X, Y)
         accuracy = (model.predict(X) == y).mean()
         assert model.score(X, Y, true_labels=y) == accuracy

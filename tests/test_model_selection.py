@@ -20,6 +20,7 @@ from sklearn.model_selection import (
 )
 from sklearn.multiclass import OneVsRestClassifier
 from sklearn.naive_bayes import GaussianNB
+from sklearn.neighbors import KNeighborsClassifier
 from sklearn.neural_network import MLPClassifier
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import FunctionTransformer, StandardScaler
@@ -269,6 +270,14 @@ class TestCrossValProba:
         message = f"{type(estimator).__name__} .*multi-label.*CandidateWeighted"
         with pytest.raises(ValueError, match=message):
             cross_val_proba(estimator, X, Y)
+
+    def test_tables_of_unequal_width_are_refused_alike(self, iris):
+        # One table a class, of one column where a class is always possible.
+        X, _, Y = iris
+        Y = Y.copy()
+        Y[:, 0] = True
+        with pytest.raises(ValueError, match=r"KNeighbors.* multi-label"):
+            cross_val_proba(KNeighborsClassifier(), X, Y)
 
     def test_estimator_without_probabilities(self, iris):
         with pytest.raises(TypeError, match=r"LinearSVC has no predict_proba\. Choose"):

@@ -32,7 +32,7 @@ class RejectOptionClassifier(CandidateWrapper):
         What `predict_with_reject` gives instead of an answer. No class may have it.
     cv : int, splitter or iterable, default=5
         How rows are held out, as in
-        :func:`~sklabeldiff.model_selection.cross_val_proba`.
+        :func:`~sklabeldiff.model_selection.cross_val_proba`; not by groups.
     n_jobs : int, default=None
         Folds fitted at a time.
 
@@ -134,8 +134,8 @@ class RejectOptionClassifier(CandidateWrapper):
         check_number("coverage", self.coverage, 0, 1, open_low=True)
         if self.threshold is not None:
             check_number("threshold", self.threshold, 0, 1)
-        task = FitTask(self, X, y)
-        self._fit_clone(X, y)
+        task = FitTask(self, X, y, 1)
+        self._fit_clone(X, y, task)
         if self.reject_label in self.classes_.tolist():
             raise ValueError(
                 f"reject_label={self.reject_label!r} is one of the classes. Choose a "

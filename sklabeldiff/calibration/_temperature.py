@@ -31,7 +31,7 @@ class CandidateCalibratedClassifier(CandidateWrapper):
         fitted.
     cv : int, splitter or iterable, default=5
         How rows are held out, as in
-        :func:`~sklabeldiff.model_selection.cross_val_proba`.
+        :func:`~sklabeldiff.model_selection.cross_val_proba`; not by groups.
     n_jobs : int, default=None
         Folds fitted at a time.
 
@@ -40,11 +40,14 @@ class CandidateCalibratedClassifier(CandidateWrapper):
     estimator_ : classifier
         A clone fitted to all rows, which is the one that predicts.
     temperature_ : float
-        Above 1 if the classifier was too sure of itself, below 1 if too shy.
+        Above 1 if the classifier was too sure of itself, below 1 if too shy. From 1/30
+        to 30; a value at an end says that the probabilities tell little of the sets.
     log_likelihood_ : tuple of float
         Mean log-likelihood of the held-out candidate sets, before and after.
     classes_ : ndarray of shape (n_classes,)
         The user's labels.
+    possible_ : ndarray of shape (n_classes,), bool
+        Whether the class was a candidate of any row; the others have probability 0.
     n_features_in_ : int
         Number of columns of `X`, where the classifier has it.
     feature_names_in_ : ndarray of shape (`n_features_in_`,)
@@ -72,7 +75,7 @@ class CandidateCalibratedClassifier(CandidateWrapper):
 
     Sets that depend on the features mislead it: where wrong candidates are those that
     look right, every class of a set may be likely, and the likelihood of the set cannot
-    tell how sure to be among them. What is left there is a lower, not a small error.
+    tell how sure to be among them. There the error mostly falls, and is not small.
 
     References
     ----------
@@ -128,11 +131,12 @@ class CandidateCalibratedClassifier(CandidateWrapper):
             If the classifier has no ``predict_proba``.
         """
         self._check_estimator()
-        task = FitTask(self, X, y)
-        self._fit_clone(X, y)  # first: it knows what to say of unfit data
+        task = FitTask(self, X, y, 1)
+        self._fit_clone(X, y, task)  # first: it knows what to say of unfit data
         Y, _ = self._encode(y)
-        V = Y / Y.max(axis=1, keepdims=True)
-        P = self._out_of_fold(X, y)
+        self.possible_ = (Y > 0).any(axis=0)
+        V = (Y / Y.max(axis=1, keepdims=True))[:, self.possible_]
+        P = self._out_of_fold(X, y)[:, self.possible_]
         self.temperature_ = fit_temperature(P, V)
         self.log_likelihood_ = tuple(
             set_log_likelihood(tempered(P, T), V) for T in (1.0, self.temperature_)
@@ -154,4 +158,7 @@ class CandidateCalibratedClassifier(CandidateWrapper):
             Rows sum to 1; columns in the order of ``classes_``.
         """
         check_is_fitted(self)
-        return tempered(self.estimator_.predict_proba(X), self.temperature_)
+        P = self.estimator_.predict_proba(X)
+        proba = np.zeros(P.shape)
+        proba[:, self.possible_] = tempered(P[:, self.possible_], self.temperature_)
+        return proba

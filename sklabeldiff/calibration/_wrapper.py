@@ -9,11 +9,11 @@ from numpy.typing import ArrayLike, NDArray
 from sklearn.base import BaseEstimator, ClassifierMixin, MetaEstimatorMixin, clone
 from sklearn.utils import get_tags
 
-from sklabeldiff._callbacks import CallbackSupportMixin
+from sklabeldiff._callbacks import CallbackSupportMixin, FitTask
 from sklabeldiff._cross_val import cross_val_proba
 from sklabeldiff._documented import DocumentedMixin
 from sklabeldiff._label_columns import parameter_of
-from sklabeldiff.metrics import covering_rate_scorer
+from sklabeldiff.metrics._scorers import covering_rate_scorer, true_accuracy
 from sklabeldiff.targets import encode_candidates
 
 
@@ -45,8 +45,11 @@ class CandidateWrapper(
         """Probabilities of each row by a clone that has not seen it. -> (n, C)."""
         return cross_val_proba(self.estimator, X, y, cv=self.cv, n_jobs=self.n_jobs)
 
-    def _fit_clone(self, X: Any, y: Any) -> None:
-        self.estimator_ = clone(self.estimator).fit(X, y)
+    def _fit_clone(self, X: Any, y: Any, task: FitTask) -> None:
+        """Fit the clone that predicts; callbacks follow into it, not into the folds."""
+        self.estimator_ = clone(self.estimator)
+        with task.handed_to(self.estimator_):
+            self.estimator_.fit(X, y)
         self.classes_ = self.estimator_.classes_
         for name in ("n_features_in_", "feature_names_in_"):
             self.__dict__.pop(name, None)  # of an earlier fit
@@ -70,7 +73,11 @@ class CandidateWrapper(
         return self.classes_[proba.argmax(axis=1)]
 
     def score(
-        self, X: ArrayLike, y: Any, sample_weight: ArrayLike | None = None
+        self,
+        X: ArrayLike,
+        y: Any,
+        sample_weight: ArrayLike | None = None,
+        true_labels: ArrayLike | None = None,
     ) -> float:
         """Covering rate: the share of predictions inside the candidate sets.
 
@@ -82,12 +89,17 @@ class CandidateWrapper(
             Candidate sets, in any form that fit takes.
         sample_weight : array-like of shape (n_samples,), default=None
             How much each row counts.
+        true_labels : array-like of shape (n_samples,), default=None
+            True labels, where they are known: the score is then the accuracy.
 
         Returns
         -------
         score : float
             Between 0 and 1; where `y` has one label a row it is the accuracy.
         """
+        if true_labels is not None:
+            predicted = self.predict(X)
+            return true_accuracy(true_labels, predicted, self.classes_, sample_weight)
         return covering_rate_scorer(self, X, y, sample_weight=sample_weight)
 
     def __sklearn_tags__(self) -> Any:

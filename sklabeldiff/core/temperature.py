@@ -17,8 +17,11 @@ from scipy.optimize import minimize_scalar
 # A model that says 0 is not taken at its word: no temperature would change it.
 MIN_PROBABILITY = 1e-7
 # T from 1/30 to 30. The likelihood of sets may have several maxima: the best of a grid
-# is refined.
-LOG_RANGE, GRID_STEPS = np.log(30.0), 61
+# is refined. Of those about as good, which differ by less than a label in 10,000 could
+# tell, the one nearest to T = 1 is taken: where a model is right on all rows, any low
+# temperature would do.
+MAX_TEMPERATURE, GRID_STEPS = 30.0, 61
+ABOUT_AS_GOOD = 1e-4
 
 
 def tempered(P: NDArray[np.floating], temperature: float) -> NDArray[np.float64]:
@@ -40,8 +43,12 @@ def fit_temperature(P: NDArray[np.floating], V: NDArray[np.floating]) -> float:
     def loss(log_T: float) -> float:
         return -set_log_likelihood(tempered(P, np.exp(log_T)), V)
 
-    grid = np.linspace(-LOG_RANGE, LOG_RANGE, GRID_STEPS)
-    best = grid[np.argmin([loss(log_T) for log_T in grid])]
+    log_range = np.log(MAX_TEMPERATURE)
+    grid = np.linspace(-log_range, log_range, GRID_STEPS)
+    losses = np.array([loss(log_T) for log_T in grid])
+    good = grid[losses <= losses.min() + ABOUT_AS_GOOD]
+    best = good[np.abs(good).argmin()]
     step = grid[1] - grid[0]
     near = (max(best - step, grid[0]), min(best + step, grid[-1]))
-    return float(np.exp(minimize_scalar(loss, bounds=near, method="bounded").x))
+    found = minimize_scalar(loss, bounds=near, method="bounded")
+    return float(np.exp(found.x if found.fun < loss(best) else best))

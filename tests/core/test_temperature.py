@@ -68,6 +68,12 @@ class TestFitTemperature:
 
         assert loss(T) <= min(loss(T * 1.01), loss(T / 1.01))
 
+    def test_of_temperatures_as_good_the_one_nearest_to_one_is_taken(self):
+        # Right on every row: the lower, the better, by less and less.
+        P = np.array([[0.9, 0.1], [0.2, 0.8]])
+        assert 0.1 < fit_temperature(P, np.eye(2)) < 0.4
+        assert 0.8 < fit_temperature(np.eye(2), np.eye(2)) < 1.2
+
     def test_sets_of_all_classes_say_nothing(self):
         P, _, V = sample(0, 500)
         more = np.vstack([P, P[:300]]), np.vstack([V, np.ones((300, 6))])

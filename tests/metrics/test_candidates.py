@@ -46,6 +46,13 @@ class TestCoveringRate:
     def test_unlabelled_row_covers_any_prediction(self):
         assert covering_rate([{"a"}, None, {"b"}], ["b", "c", "a"]) == 1 / 3
 
+    def test_rows_may_all_be_unlabelled(self):
+        # As in a fold of data with few labels; a NaN would end a search in silence.
+        assert covering_rate([None, None], [0, 1], classes=[0, 1]) == 1
+        assert covering_rate([None, None], ["a", "b"]) == 1
+        with pytest.raises(ValueError, match="y has 0 rows"):
+            covering_rate([], [0], classes=[0, 1])
+
     def test_missing_label_marks_unlabelled_rows(self):
         y, y_pred = [0, -1, 1, -1], [1, 0, 1, 1]
         assert covering_rate(y, y_pred) == 0.25

@@ -500,7 +500,7 @@ def test_every_public_name_is_there_and_no_other_score():
 @pytest.mark.parametrize(
     ("module", "below"),
     [
-        (_label_columns, {"targets"}),
+        (_label_columns, {"_label_forms", "targets"}),
         (metrics._candidates, {"_label_columns", "targets"}),
         (metrics._truth, {"_label_columns", "metrics._candidates"}),
         (metrics._entangled, {"_label_columns", "metrics._truth"}),
