@@ -28,7 +28,16 @@ except ImportError:
 else:
     HAVE_CALLBACKS = True
 
-__all__ = ["CallbackSupportMixin", "FitTask", "Snapshot", "with_callbacks"]
+__all__ = [
+    "CALLER_OF_FIT",
+    "CallbackSupportMixin",
+    "FitTask",
+    "Snapshot",
+    "with_callbacks",
+]
+
+# The stacklevel of a warning in what a decorated fit calls; the decorator is a frame.
+CALLER_OF_FIT = 3 + HAVE_CALLBACKS
 
 # Attributes that make a copy of the estimator predict as if training had ended here.
 Snapshot = Callable[[Trainer], dict[str, Any]]

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.exceptions import ConvergenceWarning
 
+from sklabeldiff._callbacks import CALLER_OF_FIT
 from sklabeldiff.base import TrainingData
 
 HALF = 0.5  # with more wrong labels than right ones, which are the right ones?
@@ -48,5 +49,5 @@ def warn_of_noise(noise_rate: float) -> None:
             "right ones the classes may be taken for one another: check predictions "
             "against some clean labels, or give candidate sets or more annotations.",
             ConvergenceWarning,
-            stacklevel=3,
+            stacklevel=CALLER_OF_FIT,
         )

@@ -15,7 +15,7 @@ from sklearn.utils import check_random_state
 from torch import Tensor, nn
 from tqdm.auto import tqdm
 
-from sklabeldiff._callbacks import FitTask, with_callbacks
+from sklabeldiff._callbacks import CALLER_OF_FIT, FitTask, with_callbacks
 from sklabeldiff._checkpoint import Checkpoint
 from sklabeldiff._ddmp_predictor import Predictor, predictor_arrays
 from sklabeldiff._parameters import check_number, check_option
@@ -517,12 +517,12 @@ def _warn(history: list[dict[str, Any]], prediction: str) -> None:
             f"The denoising loss is still {losses[-1]:.2f}, where 1 is no better than "
             "chance. Raise max_epochs, or use prediction='x0'.",
             ConvergenceWarning,
-            stacklevel=3,
+            stacklevel=CALLER_OF_FIT,
         )
     if any(log.get("collapse") for log in history):
         warnings.warn(
             "A refresh would have emptied a class, so the beliefs were kept as they "
             "were. Lower gamma or eta, or raise gate.",
             ConvergenceWarning,
-            stacklevel=3,
+            stacklevel=CALLER_OF_FIT,
         )

@@ -18,7 +18,7 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 from torch import Tensor, nn
 from tqdm.auto import tqdm
 
-from sklabeldiff._callbacks import FitTask, Snapshot, with_callbacks
+from sklabeldiff._callbacks import CALLER_OF_FIT, FitTask, Snapshot, with_callbacks
 from sklabeldiff._checkpoint import Checkpoint, Stages
 from sklabeldiff._dtm_predictor import Predictor, predictor_arrays
 from sklabeldiff._final_classifier import (
@@ -448,7 +448,7 @@ class DTMClassifier(NetworkClassifier):
                 f"{n_rows} rows to a group; {n_groups} groups are used. Lower "
                 "n_groups, or leave it at 'auto'.",
                 UserWarning,
-                stacklevel=3,
+                stacklevel=CALLER_OF_FIT,
             )
 
     def _n_groups(self, n_rows: int) -> int:

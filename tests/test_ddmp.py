@@ -460,7 +460,7 @@ def test_every_option_learns_iris(iris, params):
 
 def test_paper_preset_overrides_and_warns_when_undertrained(iris):
     X, _, Y = iris
-    with pytest.warns(ConvergenceWarning, match="denoising loss is still"):
+    with pytest.warns(ConvergenceWarning, match="denoising loss is still") as record:
         clf = DDMPClassifier(preset="paper", **QUICK).fit(X, Y)
     assert clf.kernels_ == []
     same = clone(clf).set_params(
@@ -476,6 +476,7 @@ def test_paper_preset_overrides_and_warns_when_undertrained(iris):
         warnings.simplefilter("ignore", ConvergenceWarning)
         same.fit(X, Y)
     np.testing.assert_array_equal(same.predict_proba(X), clf.predict_proba(X))
+    assert record[0].filename == __file__
 
 
 def test_transition_matrix_is_the_share_of_candidates(iris, fitted):

@@ -392,8 +392,9 @@ def test_mostly_wrong_labels_are_warned_of(blobs):
     rng = np.random.RandomState(0)
     wrong = (y + rng.randint(1, 4, size=400)) % 4
     given = np.where(rng.rand(400) < 0.6, wrong, y)
-    with pytest.warns(ConvergenceWarning, match="of the labels seem wrong"):
+    with pytest.warns(ConvergenceWarning, match="of the labels seem wrong") as record:
         DTMClassifier(random_state=0).fit(X, given)
+    assert record[0].filename == __file__
 
 
 @pytest.mark.parametrize(
