@@ -12,6 +12,11 @@ from sklabeldiff.metrics._candidates import (
     covering_rate,
 )
 from sklabeldiff.metrics._entangled import entangled_accuracy, entangled_subset
+from sklabeldiff.metrics._proba import (
+    brier_score,
+    expected_calibration_error,
+    top_k_accuracy,
+)
 from sklabeldiff.metrics._scorers import (
     approximated_accuracy_scorer,
     candidate_log_likelihood_scorer,
@@ -26,11 +31,8 @@ from sklabeldiff.metrics._scorers import (
     true_accuracy_scorer,
 )
 from sklabeldiff.metrics._truth import (
-    brier_score,
     disambiguation_accuracy,
-    expected_calibration_error,
     label_issues_average_precision,
-    top_k_accuracy,
 )
 
 __all__ = [

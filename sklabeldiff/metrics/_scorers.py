@@ -31,13 +31,15 @@ from sklabeldiff.metrics._candidates import (
     share,
 )
 from sklabeldiff.metrics._entangled import entangled_accuracy
-from sklabeldiff.metrics._truth import (
+from sklabeldiff.metrics._proba import (
     brier_score,
-    disambiguation_accuracy,
     expected_calibration_error,
+    top_k_accuracy,
+)
+from sklabeldiff.metrics._truth import (
+    disambiguation_accuracy,
     label_issues_average_precision,
     same_labels,
-    top_k_accuracy,
 )
 
 

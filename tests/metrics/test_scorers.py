@@ -502,7 +502,8 @@ def test_every_public_name_is_there_and_no_other_score():
     [
         (_label_columns, {"_label_forms", "targets"}),
         (metrics._candidates, {"_label_columns", "targets"}),
-        (metrics._truth, {"_label_columns", "metrics._candidates"}),
+        (metrics._truth, {"_label_columns"}),
+        (metrics._proba, {"metrics._candidates", "metrics._truth"}),
         (metrics._entangled, {"_label_columns", "metrics._truth"}),
         (
             metrics._scorers,
@@ -511,6 +512,7 @@ def test_every_public_name_is_there_and_no_other_score():
                 "_label_columns",
                 "metrics._candidates",
                 "metrics._entangled",
+                "metrics._proba",
                 "metrics._truth",
             },
         ),
