@@ -1,5 +1,8 @@
-"""Transformers from images to feature vectors, for use before any classifier."""
+"""Transformers from images and texts to feature vectors, for any classifier."""
 
 from ._clip import CLIPFeatures
+from ._text import TextFeatures
+from ._torch import TorchFeatures
+from ._vision import VisionFeatures
 
-__all__ = ["CLIPFeatures"]
+__all__ = ["CLIPFeatures", "TextFeatures", "TorchFeatures", "VisionFeatures"]

@@ -1,54 +1,50 @@
-"""`FeatureExtractor`: what every transformer from images to vectors shares.
+"""`FeatureExtractor`: what every transformer into features of a frozen network shares.
 
-Checking X, loading the network on first use, running it over blocks of one fixed
-size, and keeping it out of pickles. Which network, and how it sees an image, is the
-subclass's `_load`.
+Loading the network on first use and keeping it out of pickles, running it over all
+rows, and the cache. What X may be is `ImageExtractor`'s and `TextFeatures`' business;
+which network, and how it sees an item, is each subclass's `_load`.
 """
 
 from __future__ import annotations
 
+import json
+import time
+import warnings
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
-from numbers import Integral
+from collections.abc import Iterable, Iterator
+from hashlib import blake2b
 from os import PathLike
-from typing import TYPE_CHECKING, Any, Self
+from pathlib import Path
+from typing import Any, Self
 
 import numpy as np
 import torch
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 from sklearn.base import (
     BaseEstimator,
     ClassNamePrefixFeaturesOutMixin,
     TransformerMixin,
 )
 from sklearn.utils import Tags
-from sklearn.utils.validation import validate_data
-from torch import Tensor, nn
 
 from sklabeldiff._callbacks import CallbackSupportMixin, FitTask, with_callbacks
 from sklabeldiff._documented import DocumentedMixin
+from sklabeldiff._parameters import check_number, check_option
 
-from ._images import CHANNELS, ArrayImages, ListImages, sort_images, unflatten
-
-if TYPE_CHECKING:
-    from PIL.Image import Image
+from ._encoding import Encoder, Rows, Source, cut, encode_blocks
+from ._store import SHARD_ROWS, FeatureStore
+from ._table import FeatureTable
 
 _DTYPES = {
     "float32": torch.float32,
     "float16": torch.float16,
     "bfloat16": torch.bfloat16,
 }
-
-
-@dataclass(frozen=True, eq=False)
-class Encoder:
-    """A loaded network and the two functions around it."""
-
-    module: nn.Module  # FeatureExtractor moves it to its device and precision
-    preprocess: Callable[[list[Image]], Tensor]  # b RGB images -> (b, 3, h, w)
-    encode: Callable[[Tensor], Tensor]  # (b, 3, h, w) -> (b, n_features_out)
-    n_features_out: int
+_CACHE_FORMAT = (
+    1  # part of the name of a cache; counts up when old ones must not be read
+)
+_POLL_SECONDS = 0.1  # between looks for what another process computes
+_NAMED_ROWS = 3  # bad rows that a warning describes
 
 
 class FeatureExtractor(
@@ -59,42 +55,36 @@ class FeatureExtractor(
     BaseEstimator,
     ABC,
 ):
-    """Transformer from images to the feature vectors of a frozen network.
+    """Transformer from images or texts to the feature vectors of a frozen network.
 
-    A subclass repeats ``__init__`` with its own default model, documents the
-    parameters (see `CLIPFeatures`) and gives `_load`.
+    A subclass has the parameters `device`, `batch_size`, `precision`, `cache_dir`,
+    `cache_dtype`, `on_error` and `verbose`, stored as they are, and gives `_sources`,
+    `_loaded_from`, `_load` and `_identity`.
     """
 
-    # What was loaded last, and for which parameters. Never copied, never pickled.
-    _loaded: tuple[tuple[str, torch.device, torch.dtype], Encoder] | None = None
+    device: str | torch.device
+    batch_size: int
+    precision: str
+    cache_dir: str | PathLike[str] | None
+    cache_dtype: str
+    on_error: str
+    verbose: int
 
-    def __init__(
-        self,
-        model: str | PathLike[str],
-        *,
-        image_shape: Sequence[int] | None = None,
-        value_range: tuple[float, float] | None = None,
-        device: str | torch.device = "auto",
-        batch_size: int = 64,
-        precision: str = "auto",
-        verbose: int = 0,
-    ) -> None:
-        self.model = model
-        self.image_shape = image_shape
-        self.value_range = value_range
-        self.device = device
-        self.batch_size = batch_size
-        self.precision = precision
-        self.verbose = verbose
+    _unit = "row"  # of the progress bar
+
+    # What was loaded last, and for which parameters. Never copied, never pickled.
+    _loaded: tuple[Any, Encoder] | None = None
+    _width: int | None = None  # of the last features; for networks that do not say
 
     @with_callbacks
-    def fit(self, X: ArrayLike, y: Any = None) -> Self:
-        """Check the images and load the network; nothing is learned from `X`.
+    def fit(self, X: Any, y: Any = None) -> Self:
+        """Check X and the network; nothing is learned from `X`.
 
         Parameters
         ----------
-        X : array-like
-            Images, in any of the forms of the class docstring.
+        X : array-like or iterable
+            In any of the forms of the class docstring. Of an iterator nothing is used
+            up.
         y : None
             Ignored.
 
@@ -103,100 +93,251 @@ class FeatureExtractor(
         self : object
             This transformer.
         """
-        self._check_images(X, reset=True)
+        sources, n_rows = self._sources(X, reset=True)
         task = FitTask(self, X, y)
-        self.n_features_out_ = self._encoder().n_features_out
+        width = self._find_width(sources if n_rows else iter(()))
+        if width is not None:
+            self.n_features_out_ = width + self._n_extra
         task.end()
         return self
 
-    def transform(self, X: ArrayLike) -> NDArray[np.float32]:
-        """Compute one feature vector per image. Works without `fit`, too.
+    def transform(self, X: Any) -> NDArray[np.float32]:
+        """Compute one feature vector per row of X. Works without `fit`, too.
 
         Parameters
         ----------
-        X : array-like
-            Images, in any of the forms of the class docstring.
+        X : array-like or iterable
+            In any of the forms of the class docstring.
 
         Returns
         -------
-        features : ndarray of shape (n_images, `n_features_out_`), dtype float32
-            One row per image. A row depends on its own image alone, to the last bit
+        features : ndarray of shape (n_rows, `n_features_out_`), dtype float32
+            In the order of X. A row depends on its own item alone, to the last bit
             (on the CPU): not on the other rows, their order or their number.
         """
-        images = self._check_images(X, reset=False)
-        encoder = self._encoder()
-        features = np.empty((len(images), encoder.n_features_out), dtype=np.float32)
-        for start in self._progress(len(images)):
-            block = images.block(start, start + self.batch_size)
-            features[start : start + len(block)] = self._encode(encoder, block)
+        features = self._extended(self._features(X))
+        if not hasattr(self, "_n_features_out"):
+            self._width = features.shape[1]
         return features
+
+    def _features(self, X: Any) -> NDArray[np.float32]:
+        """Compute the network's output, or read it from the cache. -> (n, d)."""
+        return self._gathered(*self._sources(X, reset=False))
+
+    def _gathered(
+        self, sources: Iterator[Source], n_rows: int | None
+    ) -> NDArray[np.float32]:
+        """Compute the features of all sources, or read them from the cache."""
+        with self._progress_bar(n_rows) as bar:
+            if self.cache_dir is None:
+                features, bad = self._compute(sources, n_rows, bar)
+            else:
+                features, bad = self._recall(sources, bar)
+        if bad:
+            _warn_of_bad_rows(bad)
+        return features
+
+    # -- what a subclass gives ---------------------------------------------------------
+
+    @abstractmethod
+    def _sources(self, X: Any, *, reset: bool) -> tuple[Iterator[Source], int | None]:
+        """Check parameters and X; give X in parts, and its length if it is known."""
+
+    @abstractmethod
+    def _loaded_from(self) -> tuple[Any, ...]:
+        """Give the parameters that decide what `_load` loads."""
 
     @abstractmethod
     def _load(self) -> Encoder:
-        """Load the network `self.model` onto the CPU, in evaluation mode."""
+        """Load the network onto the CPU, in evaluation mode."""
 
-    def _encode(self, encoder: Encoder, block: list[Image]) -> NDArray[np.float32]:
-        """Features of at most `batch_size` images. list of b -> (b, d)."""
-        weight = next(encoder.module.parameters())
-        pixels = encoder.preprocess(block)  # (b, 3, h, w)
-        # The result of a matrix product depends on its size in the last bits. Blocks
-        # of one size, filled up with zeros, make features independent of the split.
-        padded = pixels.new_zeros((self.batch_size, *pixels.shape[1:]))
-        padded[: len(block)] = pixels
-        with torch.inference_mode():
-            features = encoder.encode(padded.to(weight.device, weight.dtype))
-        return features[: len(block)].float().cpu().numpy()
+    def _extended(self, features: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Append what is computed from the features. (n, d) -> (n, d + extra)."""
+        return features
+
+    @property
+    def _n_extra(self) -> int:
+        """Columns that `_extended` appends."""
+        return 0
+
+    @abstractmethod
+    def _identity(self) -> dict[str, Any]:
+        """Say what features depend on besides the item and the precision, as JSON."""
+
+    def _blocks(self, encoder: Encoder, source: Source, rows: Rows) -> Iterator[Rows]:
+        """Cut rows into blocks that pass through the network together."""
+        return cut(rows, self.batch_size)
+
+    # -- computing ---------------------------------------------------------------------
+
+    def _compute(
+        self, sources: Iterable[Source], n_rows: int | None, bar: Any
+    ) -> tuple[NDArray[np.float32], dict[int, str]]:
+        """Encode every row. -> (n, d), bad rows."""
+        encoder = self._encoder()
+        table = FeatureTable(n_rows)
+        bad: dict[int, str] = {}
+        for source in sources:
+            rows = np.arange(len(source))
+            source.check(rows)
+            rows = _good(source, rows)
+            blocks = self._blocks(encoder, source, rows)
+            for block, features in encode_blocks(
+                encoder, source, blocks, self.batch_size
+            ):
+                table.put(source.first_row + block, features)
+                bar.update(len(block))
+            table.n_rows = source.first_row + len(source)
+            bad |= _bad(source)
+        _refuse_nothing(bad, table.n_rows)
+        return table.finish(), bad
+
+    def _recall(
+        self, sources: Iterable[Source], bar: Any
+    ) -> tuple[NDArray[np.float32], dict[int, str]]:
+        """Encode what the cache lacks, and read all of it from there."""
+        keys: list[bytes | None] = []
+        bad: dict[int, str] = {}
+        with FeatureStore(self._cache_folder(), self.cache_dtype) as store:
+            for source in sources:
+                own = source.keys()
+                self._complete(store, source, own, bar)
+                bad |= _bad(source)
+                keys += [key if key in store else None for key in own]
+            _refuse_nothing(bad, len(keys))
+            return store.read(keys), bad
+
+    def _complete(
+        self, store: FeatureStore, source: Source, keys: list[bytes | None], bar: Any
+    ) -> None:
+        """Encode the rows whose keys the store lacks, each key once."""
+        lacking: dict[bytes, int] = {}
+        for row, key in enumerate(keys):
+            if key is not None and key not in store:
+                lacking.setdefault(key, row)
+        rows = np.array(list(lacking.values()), dtype=np.intp)
+        bar.update(len(source) - len(rows))
+        source.check(rows)
+        while len(rows := self._lacking(store, source, keys, rows)):
+            if not self._encode_claimed(store, source, keys, rows, bar):
+                time.sleep(_POLL_SECONDS)  # the rest is computed by others
+        for row, key in enumerate(keys):
+            if key is not None and key not in store and source.bad_rows is not None:
+                twin = source.first_row + lacking[key]  # the only one that was tried
+                text = f"row {source.first_row + row} has the content of row {twin}."
+                source.bad_rows.setdefault(row, text)
+
+    @staticmethod
+    def _lacking(
+        store: FeatureStore, source: Source, keys: list[bytes | None], rows: Rows
+    ) -> Rows:
+        """Rows that can be read and are not in the store."""
+        rows = _good(source, rows)
+        return rows[[keys[row] not in store for row in rows]] if len(rows) else rows
+
+    def _encode_claimed(
+        self,
+        store: FeatureStore,
+        source: Source,
+        keys: list[Any],
+        rows: Rows,
+        bar: Any,
+    ) -> int:
+        """Encode what no other process does, and write it; says how many rows."""
+        n_done = 0
+        held: list[tuple[Rows, NDArray[np.float32]]] = []  # computed, not yet written
+        encoder = self._encoder()
+        claimed = self._claimed(store, source, keys, rows)
+
+        def write() -> None:
+            blocks, held[:] = list(held), []
+            if blocks:
+                done = np.concatenate([block for block, _ in blocks])
+                features = np.concatenate([features for _, features in blocks])
+                store.put([keys[row] for row in done], features)
+
+        try:
+            for block, features in encode_blocks(
+                encoder, source, claimed, self.batch_size
+            ):
+                held.append((block, features))
+                n_done += len(block)
+                bar.update(len(block))
+                if sum(len(block) for block, _ in held) >= SHARD_ROWS:
+                    write()
+        finally:
+            write()  # when interrupted, too
+        return n_done
+
+    def _claimed(
+        self, store: FeatureStore, source: Source, keys: list[Any], rows: Rows
+    ) -> Iterator[Rows]:
+        """Blocks of the rows that are ours to encode, claimed a shard at a time."""
+        size = -(-SHARD_ROWS // self.batch_size) * self.batch_size
+        for part in cut(rows, size):
+            mine = part[store.claim([keys[row] for row in part])]
+            yield from self._blocks(self._encoder(), source, mine)
+
+    def _cache_folder(self) -> Path:
+        """Folder of the features of this network, named by what they depend on."""
+        _, dtype = _resolve(self.device, self.precision)
+        what = {
+            "class": type(self).__name__,
+            "format": _CACHE_FORMAT,
+            "precision": str(dtype).removeprefix("torch."),
+            **self._identity(),
+        }
+        text = json.dumps(what, indent=1, sort_keys=True)
+        name = blake2b(text.encode(), digest_size=8).hexdigest()
+        assert self.cache_dir is not None
+        home = Path(self.cache_dir).expanduser()
+        folder = home / f"{type(self).__name__}-{name}-{self.cache_dtype}"
+        if not folder.exists():
+            folder.mkdir(parents=True, exist_ok=True)
+            (folder / "identity.json").write_text(text + "\n")  # for people
+        return folder
+
+    # -- the network -------------------------------------------------------------------
 
     def _encoder(self) -> Encoder:
         """Give the network, loaded on first use and after `set_params`."""
         device, dtype = _resolve(self.device, self.precision)
-        key = (str(self.model), device, dtype)
+        key = (*self._loaded_from(), device, dtype)
         if self._loaded is None or self._loaded[0] != key:
             encoder = self._load()
             encoder.module.to(device, dtype).eval().requires_grad_(False)
             self._loaded = (key, encoder)
         return self._loaded[1]
 
-    def _check_images(self, X: Any, *, reset: bool) -> ArrayImages | ListImages:
-        """Check parameters and images, before any work is done on them."""
-        image_shape, value_range = self._check_params()
-        form, X = sort_images(X)
-        if form == "items":
-            images: ArrayImages | ListImages = ListImages(X, value_range)
+    def _find_width(self, sources: Iterator[Source]) -> int | None:
+        """Length of the features, with the least work; None if only a row can tell."""
+        if self.cache_dir is not None:
+            with FeatureStore(self._cache_folder(), self.cache_dtype) as store:
+                if store.width is not None:
+                    return store.width
+        encoder = self._encoder()
+        if encoder.n_features_out is not None:
+            return encoder.n_features_out
+        for source in sources:
+            if not source.bad_rows:
+                return self._gathered(iter([source.head()]), 1).shape[1]
+        return None
+
+    def _check_parameters(self) -> None:
+        """Check the shared parameters, before any work."""
+        check_number("batch_size", self.batch_size, 1, integer=True)
+        check_option("cache_dtype", self.cache_dtype, ("float32", "float16"))
+        check_option("on_error", self.on_error, ("raise", "nan"))
+        _resolve(self.device, self.precision)
+
+    def _progress_bar(self, n_rows: int | None) -> Any:
+        """Give a bar on stderr, which stays hidden unless `verbose`."""
+        if self.verbose:
+            from tqdm.auto import tqdm  # may warn in a notebook: not without need
         else:
-            if form == "rows":
-                # NaN is left to ArrayImages, which names the row.
-                X = validate_data(self, X, reset=reset, ensure_all_finite=False)
-                X = unflatten(X, image_shape)
-            images = ArrayImages(X, value_range)
-        if reset and form != "rows":
-            # Columns exist for rows only; forget those of an earlier fit.
-            for name in {"n_features_in_", "feature_names_in_"} & set(vars(self)):
-                delattr(self, name)
-        return images
-
-    def _check_params(
-        self,
-    ) -> tuple[tuple[int, ...] | None, tuple[float, float] | None]:
-        """Check the parameters that no library checks for us, and normalise two."""
-        if not isinstance(self.batch_size, Integral) or int(self.batch_size) < 1:
-            raise ValueError(
-                f"batch_size={self.batch_size!r}: give a whole number of at least 1."
-            )
-        return _check_image_shape(self.image_shape), _check_range(self.value_range)
-
-    def _progress(self, n_images: int) -> Iterator[int]:
-        """Give the first row of every block, with a progress bar if `verbose`."""
-        starts = range(0, n_images, self.batch_size)
-        if not self.verbose:
-            yield from starts
-            return
-        from tqdm.auto import tqdm
-
-        with tqdm(total=n_images, desc=type(self).__name__, unit="image") as bar:
-            for start in starts:
-                yield start
-                bar.update(min(self.batch_size, n_images - start))
+            from tqdm import tqdm
+        name = type(self).__name__
+        return tqdm(total=n_rows, desc=name, unit=self._unit, disable=not self.verbose)
 
     @property
     def _n_features_out(self) -> int:
@@ -206,9 +347,11 @@ class FeatureExtractor(
         """
         if "n_features_out_" in vars(self):
             return self.n_features_out_
-        if self._loaded is None:
-            raise AttributeError("The network is not loaded yet: call fit.")
-        return self._loaded[1].n_features_out
+        if self._width is not None:
+            return self._width
+        if self._loaded is not None and self._loaded[1].n_features_out is not None:
+            return self._loaded[1].n_features_out + self._n_extra
+        raise AttributeError("The network is not loaded yet: call fit.")
 
     def __getstate__(self) -> dict[str, Any]:
         """Give the parameters and fitted numbers, without the network."""
@@ -216,19 +359,50 @@ class FeatureExtractor(
         return {name: value for name, value in state.items() if name != "_loaded"}
 
     def __sklearn_tags__(self) -> Tags:
-        """Say what X may be: numeric rows only once `image_shape` tells their shape."""
+        """Say that nothing is learned, and that float32 comes out."""
         tags = super().__sklearn_tags__()
-        rows = self.image_shape is not None
-        tags.input_tags.two_d_array = rows
-        # 1-D means paths; of numbers it is refused, and the checks try numbers.
-        tags.input_tags.one_d_array = not rows
-        tags.input_tags.string = not rows
-        tags.input_tags.three_d_array = True
-        black = 0 if self.value_range is None else np.ravel(self.value_range)[0]
-        tags.input_tags.positive_only = bool(black >= 0)
-        tags.transformer_tags.preserves_dtype = []  # float32 comes out, always
+        tags.transformer_tags.preserves_dtype = []
         tags.requires_fit = False
         return tags
+
+
+def _good(source: Source, rows: Rows) -> Rows:
+    """Rows that are not known to be bad."""
+    bad = source.bad_rows
+    return rows[[row not in bad for row in rows]] if bad else rows
+
+
+def _bad(source: Source) -> dict[int, str]:
+    """Bad rows of a source, numbered as in X."""
+    return {source.first_row + k: text for k, text in (source.bad_rows or {}).items()}
+
+
+def _refuse_nothing(bad: dict[int, str], n_rows: int) -> None:
+    """Refuse X of which no row can be read."""
+    if n_rows == 0:
+        raise ValueError("X holds no row: nothing to compute features of.")
+    if len(bad) == n_rows:
+        raise ValueError(f"None of the {n_rows} rows of X can be read: {_named(bad)}")
+
+
+def _warn_of_bad_rows(bad: dict[int, str]) -> None:
+    warnings.warn(
+        f"{len(bad)} rows of X cannot be read, and their features are NaN: "
+        f"{_named(bad)}",
+        stacklevel=3,
+    )
+
+
+def _named(bad: dict[int, str]) -> str:
+    """Describe the first bad rows, and number the others."""
+    rows = sorted(bad)
+    more = rows[_NAMED_ROWS:]
+    return " ".join(bad[row] for row in rows[:_NAMED_ROWS]) + (
+        f" And {len(more)} more: rows {', '.join(map(str, more[:20]))}"
+        + (", ..." if len(more) > 20 else ".")
+        if more
+        else ""
+    )
 
 
 def _resolve(
@@ -254,43 +428,3 @@ def _resolve(
             f"precision={precision!r}: choose one of {['auto', *_DTYPES]}."
         )
     return chosen, _DTYPES[precision]
-
-
-def _check_image_shape(shape: Any) -> tuple[int, ...] | None:
-    """Check (h, w) or (h, w, channels), where one of h and w may be -1."""
-    if shape is None:
-        return None
-    sizes = tuple(shape) if isinstance(shape, Sequence) else (shape,)
-    whole = all(
-        isinstance(size, Integral) and (int(size) > 0 or size == -1) for size in sizes
-    )
-    if (
-        not whole
-        or len(sizes) not in (2, 3)
-        or sizes.count(-1) > 1
-        or (len(sizes) == 3 and sizes[2] not in CHANNELS)
-    ):
-        raise ValueError(
-            f"image_shape={shape!r}: give (height, width) or (height, width, channels) "
-            f"with channels in {CHANNELS}; height or width may be -1. Rows that were "
-            "flattened channels first need X.reshape(-1, 3, height, width)"
-            ".transpose(0, 2, 3, 1) instead."
-        )
-    return sizes
-
-
-def _check_range(value_range: Any) -> tuple[float, float] | None:
-    """Check (black, white)."""
-    if value_range is None:
-        return None
-    try:
-        low, high = value_range
-        fits = -np.inf < low < high < np.inf
-    except (TypeError, ValueError):
-        fits = False
-    if not fits:
-        raise ValueError(
-            f"value_range={value_range!r}: give (black, white), two numbers with black "
-            "below white."
-        )
-    return value_range[0], value_range[1]

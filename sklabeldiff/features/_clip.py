@@ -1,35 +1,36 @@
-"""`CLIPFeatures`: the image half of CLIP as a scikit-learn transformer.
+"""`CLIPFeatures`: CLIP's image half as a transformer, and its text half as a labeller.
 
-Text prompts and zero-shot labels are not here.
+Classes that are only named in words give scores, candidate sets and soft weights, for
+`fit` of any classifier of the package.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from functools import partial
+from collections.abc import Sequence
+from numbers import Real
 from os import PathLike
-from threading import Lock
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn.functional import normalize
 
-from ._base import Encoder, FeatureExtractor
+from ._encoding import Encoder
+from ._image_base import ImageExtractor
 from ._images import require
+from ._transformers import content_of, load_pil_processor, loading
 
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-# from_pretrained changes process-wide settings (torch's default dtype, transformers'
-# logging) while it runs, so that threads must load one after the other.
-_LOADING = Lock()
+_PROMPT = "a photo of a {}."  # the one that CLIP's authors use most
 
 
-class CLIPFeatures(FeatureExtractor):
-    """L2-normalised CLIP features of images.
+class CLIPFeatures(ImageExtractor):
+    """L2-normalised CLIP features of images, and labels from the names of classes.
 
     Turns every image into the vector that a frozen CLIP network [1]_ gives it, of
     length 1. A classifier on top of it then needs few labels, and bears imprecise
@@ -45,6 +46,15 @@ class CLIPFeatures(FeatureExtractor):
         Name of a CLIP model on the Hugging Face hub (downloaded once, then cached), or
         a folder written by ``save_pretrained`` that holds the model and its image
         processor.
+    class_names : sequence of str or None, default=None
+        Names of the classes, as a caption would have them. With them CLIP labels images
+        itself: see `zero_shot_candidates`, `zero_shot_proba` and `append_scores`.
+    text : str or sequence of str, default="a photo of a {}."
+        Prompts that the names are put into, at ``{}``. Of several the mean direction is
+        taken.
+    append_scores : bool, default=False
+        Whether `transform` appends the zero-shot probabilities of the classes to the
+        features, as further columns.
     image_shape : sequence of ints or None, default=None
         (height, width) or (height, width, channels) of an image in a flattened row of
         X, channels last. Either height or width may be -1 and then follows from the
@@ -64,13 +74,23 @@ class CLIPFeatures(FeatureExtractor):
     precision : {"auto", "float32", "float16", "bfloat16"}, default="auto"
         Number format of the network. "auto" is float16 on CUDA devices and float32
         elsewhere. The features are float32 in any case.
+    cache_dir : path-like or None, default=None
+        Folder where features are kept and found again by the content of the images and
+        of the model, so that a search computes those of each image once, over all
+        candidates, folds and processes. None computes them anew every time.
+    cache_dtype : {"float32", "float16"}, default="float32"
+        Number format in the cache; float16 takes half the space and rounds features to
+        three digits, on the first pass, too.
+    on_error : {"raise", "nan"}, default="raise"
+        What to do with a row that cannot be read: raise an error that names it, or give
+        it features that are NaN, with a warning.
     verbose : int, default=0
         If positive, show progress bars on stderr, for the download too.
 
     Attributes
     ----------
     n_features_out_ : int
-        Length of a feature vector; 512 for the default model.
+        Number of output columns; 512 for the default model without scores.
     n_features_in_ : int
         Number of columns seen in `fit`. Only after a fit on flattened rows.
     feature_names_in_ : ndarray of shape (`n_features_in_`,), dtype object
@@ -92,8 +112,9 @@ class CLIPFeatures(FeatureExtractor):
 
     See Also
     --------
-    sklearn.pipeline.Pipeline : Joins the features and a classifier. Its `memory`
-        computes them once for all candidates of a grid search.
+    VisionFeatures : Other image encoders, by their names.
+    TorchFeatures : A network of your own.
+    sklearn.pipeline.Pipeline : Joins the features and a classifier.
 
     Notes
     -----
@@ -102,14 +123,23 @@ class CLIPFeatures(FeatureExtractor):
     - a list, array or Series of paths (str or pathlib), or a one-column DataFrame;
       files are opened block by block;
     - a list of PIL images, of arrays or of tensors, of any sizes;
-    - an array (n, h, w, 3), or (n, h, w) for grey images;
+    - an array (n, h, w, 3) or (n, 3, h, w), or (n, h, w) for grey images; a memory map
+      of any size stays on disk;
     - a tensor (n, 3, h, w);
+    - an iterator over images or over batches of them, or a torch Dataset of images:
+      512 of them are in memory at a time;
     - rows of numbers (n, h * w * 3) together with `image_shape`: the form that every
       tool of scikit-learn understands.
 
     Every image becomes 8-bit RGB first, as the files that CLIP was trained on: floats
     are rounded to 255 steps, grey is repeated, alpha is dropped, a camera's rotation
     tag is obeyed. Then the model's own image processor resizes and normalises it.
+
+    The cache is written in shards of 512 images as the work goes on. After a crash or
+    Ctrl-C the same call computes only what is missing. Processes and threads that
+    share the folder divide the work among them. Features in it were computed at one
+    batch size and on one device; computed on another they may differ in the last
+    digits.
 
     `fit` learns nothing from X, so that cross-validation may as well be done on
     features computed beforehand, which is far cheaper.
@@ -133,47 +163,237 @@ class CLIPFeatures(FeatureExtractor):
     (2, 512)
     >>> model.fit(paths, ["cat", "dog"]).predict(["cat.jpg"])  # doctest: +SKIP
     array(['cat'], dtype='<U3')
+
+    Nobody has labelled these images, but their classes have names:
+
+    >>> clip = CLIPFeatures(class_names=["cat", "dog", "horse"])
+    >>> Y = clip.zero_shot_candidates(paths)  # doctest: +SKIP
     """
+
+    # What the class names gave last, and for which parameters. Never pickled.
+    _prompted: tuple[Any, tuple[NDArray[np.float32], float]] | None = None
 
     def __init__(
         self,
         model: str | PathLike[str] = "openai/clip-vit-base-patch32",
         *,
+        class_names: Sequence[str] | None = None,
+        text: str | Sequence[str] = _PROMPT,
+        append_scores: bool = False,
         image_shape: Sequence[int] | None = None,
         value_range: tuple[float, float] | None = None,
         device: str | torch.device = "auto",
         batch_size: int = 64,
         precision: str = "auto",
+        cache_dir: str | PathLike[str] | None = None,
+        cache_dtype: str = "float32",
+        on_error: str = "raise",
         verbose: int = 0,
     ) -> None:
         super().__init__(
-            model,
             image_shape=image_shape,
             value_range=value_range,
             device=device,
             batch_size=batch_size,
             precision=precision,
+            cache_dir=cache_dir,
+            cache_dtype=cache_dtype,
+            on_error=on_error,
             verbose=verbose,
         )
+        self.model = model
+        self.class_names = class_names
+        self.text = text
+        self.append_scores = append_scores
+
+    def zero_shot_proba(self, X: Any) -> NDArray[np.float32]:
+        """Probabilities of the classes by their names alone. Works without `fit`.
+
+        The softmax over `class_names` of CLIP's similarity of image and prompt, at
+        CLIP's own temperature; with several prompts, the mean of their directions.
+
+        Parameters
+        ----------
+        X : array-like or iterable
+            Images, in any of the forms of the class docstring.
+
+        Returns
+        -------
+        proba : ndarray of shape (n_images, n_classes), dtype float32
+            Rows sum to one; columns in the order of `class_names`. NaN for images that
+            cannot be read, with ``on_error="nan"``.
+        """
+        return self._scores(self._features(X))
+
+    def zero_shot_candidates(
+        self,
+        X: Any,
+        *,
+        mass: float = 0.9,
+        max_candidates: int | None = None,
+        soft: bool = False,
+    ) -> NDArray[Any]:
+        """Candidate sets straight from CLIP: the `y` for images that nobody labelled.
+
+        A row's candidates are its most probable classes, as many as it takes for their
+        probabilities to reach `mass`: sure rows get one, doubtful ones several.
+
+        Parameters
+        ----------
+        X : array-like or iterable
+            Images, in any of the forms of the class docstring.
+        mass : float, default=0.9
+            Probability to reach, above 0 and at most 1.
+        max_candidates : int or None, default=None
+            Candidates a row at most.
+        soft : bool, default=False
+            Whether to return the candidates' probabilities in place of True.
+
+        Returns
+        -------
+        candidates : ndarray of shape (n_images, n_classes)
+            bool, or float32 weights if `soft`; columns in the order of `class_names`.
+            An image that cannot be read may be anything (``on_error="nan"``). As a
+            DataFrame with these names as columns, `fit` learns the names, too.
+
+        Notes
+        -----
+        CLIP's probabilities are overconfident on images unlike those of the web. How
+        often the sets hold the truth is seen on a few labelled rows:
+        `sklabeldiff.metrics` and a larger `mass` are the mend.
+        """
+        if not isinstance(mass, Real) or not 0 < mass <= 1:
+            raise ValueError(f"mass={mass!r}: give a number above 0 and at most 1.")
+        if max_candidates is not None and max_candidates < 1:
+            raise ValueError(f"max_candidates={max_candidates!r}: give at least 1.")
+        proba = self.zero_shot_proba(X)
+        order = np.argsort(-proba, axis=1, kind="stable")
+        ranked = np.take_along_axis(proba, order, axis=1)
+        # A class is in as long as those before it do not suffice; the first always.
+        inside = np.cumsum(ranked, axis=1, dtype=np.float64) - ranked < mass
+        inside[:, max_candidates:] &= max_candidates is None
+        candidates = np.empty_like(inside)
+        np.put_along_axis(candidates, order, inside, axis=1)
+        unknown = np.isnan(proba[:, 0])
+        candidates[unknown] = True
+        if not soft:
+            return candidates
+        proba[unknown] = 1 / proba.shape[1]
+        return np.where(candidates, proba, np.float32(0))
+
+    def get_feature_names_out(self, input_features: Any = None) -> NDArray[np.object_]:
+        """Names of the output columns: clipfeatures0, ..., and clipfeatures_<class>.
+
+        Parameters
+        ----------
+        input_features : object
+            Ignored.
+
+        Returns
+        -------
+        names : ndarray of str objects
+        """
+        names = super().get_feature_names_out(input_features)
+        if self._n_extra:
+            classes = [f"clipfeatures_{name}" for name in self.class_names or ()]
+            names = np.array([*names[: -self._n_extra], *classes], dtype=object)
+        return names
+
+    @property
+    def _n_extra(self) -> int:
+        return len(self.class_names or ()) if self.append_scores else 0
+
+    def _extended(self, features: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Append the scores to the features, if wanted. (n, d) -> (n, d + C)."""
+        if not self.append_scores:
+            return features
+        return np.hstack([features, self._scores(features)])
+
+    def _scores(self, features: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Probabilities by the names of the classes. (n, d) -> (n, C)."""
+        directions, scale = self._class_directions()
+        logits = torch.from_numpy(scale * (features @ directions.T))
+        return torch.softmax(logits, dim=1).numpy()
+
+    def _class_directions(self) -> tuple[NDArray[np.float32], float]:
+        """Give text features (C, d) of length 1, and the inverse temperature."""
+        names, prompts = self._check_text()
+        key = (str(self.model), names, prompts)
+        if self._prompted is None or self._prompted[0] != key:
+            self._prompted = key, self._encode_text(names, prompts)
+        return self._prompted[1]
+
+    def _encode_text(
+        self, names: tuple[str, ...], prompts: tuple[str, ...]
+    ) -> tuple[NDArray[np.float32], float]:
+        """Run the prompts through the text half. -> (C, d), inverse temperature."""
+        transformers, model = require("transformers"), str(self.model)
+        with loading(model, "CLIP model", verbose=self.verbose):
+            _check_kind(
+                transformers.AutoConfig.from_pretrained(model), model, ("clip",)
+            )
+            clip = transformers.CLIPModel.from_pretrained(model).eval()
+            tokenizer = transformers.AutoTokenizer.from_pretrained(model)
+        texts = [prompt.format(name) for name in names for prompt in prompts]
+        length = clip.config.text_config.max_position_embeddings
+        tokens = tokenizer(
+            texts,
+            padding=True,
+            truncation=True,
+            max_length=length,
+            return_tensors="pt",
+        )
+        with torch.inference_mode():
+            features = clip.get_text_features(**tokens)
+            features = getattr(features, "pooler_output", features)  # transformers >= 5
+            each = normalize(features, dim=-1).reshape(len(names), len(prompts), -1)
+            directions = normalize(each.mean(1), dim=-1)
+        return directions.numpy(), float(clip.logit_scale.exp())
+
+    def _check_text(self) -> tuple[tuple[str, ...], tuple[str, ...]]:
+        """Check the names of the classes and the prompts."""
+        if self.class_names is None:
+            raise ValueError(
+                "class_names=None: name the classes that images are compared with, "
+                "for example CLIPFeatures(class_names=['cat', 'dog'])."
+            )
+        names = tuple(self.class_names)
+        if (
+            len(names) < 2
+            or len(set(names)) < len(names)
+            or isinstance(self.class_names, str)
+        ):
+            raise ValueError(
+                f"class_names={self.class_names!r}: give two or more different names."
+            )
+        prompts = (self.text,) if isinstance(self.text, str) else tuple(self.text)
+        for prompt in prompts or ("",):
+            if "{}" not in prompt:
+                raise ValueError(
+                    f"text={prompt!r}: a prompt holds {{}} where the name of the class "
+                    f"comes, as in {_PROMPT!r}."
+                )
+        return names, prompts
+
+    def _check_parameters(self) -> None:
+        """Check the parameters, before any work."""
+        super()._check_parameters()
+        if self.append_scores or self.class_names is not None:
+            self._check_text()
+
+    def _loaded_from(self) -> tuple[Any, ...]:
+        return (str(self.model),)
+
+    def _identity(self) -> dict[str, Any]:
+        return {"model": content_of(self.model, "CLIP model", self.verbose)}
 
     def _load(self) -> Encoder:
         """Load the vision half of the model and its image processor."""
-        transformers = require("transformers")
+        transformers, name = require("transformers"), str(self.model)
         require("PIL.Image")
-        name = str(self.model)
-        with _LOADING, _undisturbed(transformers, verbose=self.verbose):
-            try:
-                module = _load_vision_model(transformers, name)
-                processor = _load_processor(transformers, name)
-            except OSError as error:
-                raise OSError(
-                    f"The CLIP model {name!r} cannot be loaded: "
-                    f"{str(error).splitlines()[0]} Give the name of a model on "
-                    "huggingface.co, or the folder that save_pretrained wrote for a "
-                    "model and its image processor. A name needs a connection the "
-                    "first time; without one, download the model elsewhere and pass "
-                    "its folder."
-                ) from error
+        with loading(name, "CLIP model", verbose=self.verbose):
+            module = _load_vision_model(transformers, name)
+            processor = load_pil_processor(transformers, name, "CLIPImageProcessor")
 
         def preprocess(images: list[Image]) -> Tensor:
             pixels: Tensor = processor(images=images, return_tensors="pt").pixel_values
@@ -185,20 +405,30 @@ class CLIPFeatures(FeatureExtractor):
 
         return Encoder(module, preprocess, encode, module.config.projection_dim)
 
+    def __getstate__(self) -> dict[str, Any]:
+        """Give the parameters and fitted numbers, without the networks' output."""
+        state = super().__getstate__()
+        return {name: value for name, value in state.items() if name != "_prompted"}
+
+
+def _check_kind(config: Any, name: str, kinds: tuple[str, ...]) -> None:
+    """Refuse other networks than CLIP."""
+    if config.model_type not in kinds:
+        raise ValueError(
+            f"model={name!r} is a model of type {config.model_type!r}, not a CLIP "
+            f"model. Give a model of type {' or '.join(map(repr, kinds))}."
+        )
+
 
 def _load_vision_model(transformers: ModuleType, name: str) -> Any:
     """Load the vision tower with its projection from a whole or a vision-only CLIP."""
     config = transformers.AutoConfig.from_pretrained(name)
+    _check_kind(config, name, ("clip", "clip_vision_model"))
     if config.model_type == "clip":
         # Half the memory: the text tower is never read. A vision config may say
         # another projection_dim (its default); the whole model's is the true one.
         config, projection_dim = config.vision_config, config.projection_dim
         config.projection_dim = projection_dim
-    elif config.model_type != "clip_vision_model":
-        raise ValueError(
-            f"model={name!r} is a model of type {config.model_type!r}, not a CLIP "
-            "model. Give a model of type 'clip' or 'clip_vision_model'."
-        )
     module, report = transformers.CLIPVisionModelWithProjection.from_pretrained(
         name, config=config, output_loading_info=True
     )
@@ -210,37 +440,3 @@ def _load_vision_model(transformers: ModuleType, name: str) -> Any:
             "from CLIPModel or CLIPVisionModelWithProjection."
         )
     return module
-
-
-def _load_processor(transformers: ModuleType, name: str) -> Any:
-    """Load the image processor on Pillow: the other one wants torchvision."""
-    try:
-        processor = transformers.CLIPImageProcessorPil  # transformers >= 5
-    except AttributeError:
-        processor = transformers.CLIPImageProcessor
-        # It takes an image of one pixel's height for one of one channel otherwise.
-        form = {"input_data_format": "channels_last"}
-        return partial(processor.from_pretrained(name), **form)
-    return processor.from_pretrained(name)
-
-
-@contextmanager
-def _undisturbed(transformers: ModuleType, *, verbose: int) -> Iterator[None]:
-    """Keep what transformers says and draws while it loads from the user's process."""
-    log = transformers.utils.logging
-    level, has_bar = log.get_verbosity(), log.is_progress_bar_enabled()
-    # Version 4 fills the network with random numbers before it reads the weights.
-    # Version 5 does not; setting the state back would only disturb other threads.
-    draws = int(transformers.__version__.partition(".")[0]) < 5
-    state = torch.get_rng_state() if draws else None
-    log.set_verbosity_error()  # the text weights are left unread: no news
-    if not verbose:
-        log.disable_progress_bar()
-    try:
-        yield
-    finally:
-        log.set_verbosity(level)
-        if has_bar:
-            log.enable_progress_bar()
-        if state is not None:
-            torch.set_rng_state(state)

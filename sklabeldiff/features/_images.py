@@ -1,19 +1,18 @@
-"""Images in any form that users hold, as 8-bit RGB images, a block at a time.
+"""Checked images, handed out by row numbers as 8-bit RGB images.
 
-`sort_images` tells the form; `ArrayImages` and `ListImages` hold the checked images
-and hand them out. The same picture gives the same pixels in every form, so features
-do not depend on it. Resizing and colour normalisation belong to each model's own
-preprocessing and are not done here.
+`ArrayImages` holds one array, `ListImages` single images of any kind. The same picture
+gives the same pixels in every form, so features do not depend on it. Resizing and
+colour normalisation belong to each model's own preprocessing and are not done here.
 """
 
 from __future__ import annotations
 
 import importlib
 import os
-import sys
-from contextlib import nullcontext
-from numbers import Number
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
+from reprlib import repr as shortened
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
@@ -21,41 +20,40 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from ._image_forms import channels_last, is_pil
+from ._store import content_key
+
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-CHANNELS = (1, 3, 4)  # grey, RGB, RGBA
 ValueRange = tuple[float, float]
+BadRows = dict[int, str]  # what is wrong, by row
+Rows = Sequence[int] | NDArray[np.intp]
 
-_ARRAY_SHAPES = (
-    "Arrays of images are (n, h, w, 3), or (n, h, w) for grey ones. Mend channels "
-    "first by X.transpose(0, 2, 3, 1), a single image by X[None], grey images 1, 3 or "
-    "4 pixels wide by X[..., None]."
-)
-_TENSOR_SHAPES = (
-    "Tensors of images are (n, 3, h, w) or (n, 1, h, w). Mend channels last by "
-    "X.permute(0, 3, 1, 2), a single image by X[None], grey images by X[:, None]."
-)
+_END_OF_JPEG = b"\xff\xd9"
+_PACKAGES = {"PIL": "pillow", "sentence_transformers": "sentence-transformers"}
 
 
-def require(module: str) -> ModuleType:
+def require(module: str, extra: str = "vision") -> ModuleType:
     """Import an optional dependency, or say which extra installs it."""
     try:
         return importlib.import_module(module)
     except ImportError as error:
-        package = "pillow" if module.startswith("PIL") else module
+        name = module.partition(".")[0]
         raise ImportError(
-            f"Image features need {package}, which cannot be imported ({error}). "
-            'Install it with: pip install "sklabeldiff[vision]"'
+            f"These features need {_PACKAGES.get(name, name)}, which cannot be "
+            f"imported ({error}). Install it with: "
+            f'pip install "sklabeldiff[{extra}]"'
         ) from error
 
 
 class ArrayImages:
-    """Images in one numeric array (n, height, width, channels), read block by block.
+    """Images in one numeric array (n, height, width, channels), read as needed.
 
     The array is never copied whole: a memory map stays on disk. `value_range` holds
     the values of black and of full intensity; None is (0, 255) for integers and
     (0, 1) for floats and booleans. `first_row` is the row number used in messages.
+    With `bad_rows`, bad rows are noted there, and no error is raised.
     """
 
     def __init__(
@@ -63,6 +61,7 @@ class ArrayImages:
         array: NDArray[Any],
         value_range: ValueRange | None,
         first_row: int = 0,
+        bad_rows: BadRows | None = None,
     ) -> None:
         kind = array.dtype.kind
         if kind not in "buif":
@@ -70,24 +69,44 @@ class ArrayImages:
                 f"Images hold real numbers, but X has dtype {array.dtype}. Convert X "
                 "to uint8, or to floats between 0 and 1."
             )
+        self.first_row, self.bad_rows = first_row, bad_rows
         default: ValueRange = (0, 255) if kind in "ui" else (0, 1)
         self._array = array
         self._low, self._high = value_range or default
         # 8-bit pixels with their usual meaning need neither a check nor a conversion.
         self._is_bytes = array.dtype == np.uint8 and (self._low, self._high) == (0, 255)
         if not self._is_bytes:
-            self._check_values(first_row)
+            self._check_values()
 
     def __len__(self) -> int:
         return len(self._array)
 
-    def block(self, start: int, stop: int) -> list[Image]:
-        """Give the images of rows ``start`` to ``stop`` (exclusive)."""
+    def head(self) -> ArrayImages:
+        """Give the first image alone."""
+        value_range = (self._low, self._high)
+        return ArrayImages(self._array[:1], value_range, self.first_row, self.bad_rows)
+
+    def keys(self) -> list[bytes | None]:
+        """Name every image by its content."""
+        return [_pixel_key(self.pixels([row])[0]) for row in range(len(self))]
+
+    def check(self, rows: Rows) -> None:
+        """Do nothing: the values were checked on construction."""
+
+    def items(self, rows: Rows) -> list[Image]:
+        """Give the images of these rows."""
         from_array = require("PIL.Image").fromarray
-        pixels = self._to_bytes(self._array[start:stop])
+        return [from_array(pixels) for pixels in self.pixels(rows)]
+
+    def pixels(self, rows: Rows) -> NDArray[np.uint8]:
+        """Give the pixels of b rows. -> (b, h, w, 3)."""
+        start, stop = int(rows[0]), int(rows[-1]) + 1
+        # Rows in succession are one read from the disk where the array lies there.
+        whole = stop - start == len(rows)
+        pixels = self._to_bytes(self._array[start:stop] if whole else self._array[rows])
         if pixels.shape[-1] == 1:
-            pixels = pixels[..., 0]  # Pillow knows no (h, w, 1); (h, w) is grey
-        return [from_array(np.ascontiguousarray(p)).convert("RGB") for p in pixels]
+            pixels = np.repeat(pixels, 3, axis=-1)
+        return np.array(pixels[..., :3], order="C")  # alpha is dropped
 
     def _to_bytes(self, pixels: NDArray[Any]) -> NDArray[np.uint8]:
         """Scale the value range to 0-255. (b, h, w, c) -> (b, h, w, c)."""
@@ -97,25 +116,32 @@ class ArrayImages:
         # Rounded, not cut off: arithmetic may end a hair below a whole number.
         return np.rint(share * 255).astype(np.uint8)
 
-    def _check_values(self, first_row: int) -> None:
-        """Refuse NaN and values outside the range, naming the first such row."""
+    def _check_values(self) -> None:
+        """Refuse NaN and values outside the range, or note the rows with them."""
         low, high = self._low, self._high
         # min and max pass NaN on, and every comparison with NaN is false.
         if low <= self._array.min() and self._array.max() <= high:
             return
-        inside = (((image >= low) & (image <= high)) for image in self._array)
-        row, mask = next((i, ok) for i, ok in enumerate(inside) if not ok.all())
-        value = self._array[row][~mask][0]
+        for row, image in enumerate(self._array):
+            inside = (image >= low) & (image <= high)
+            if not inside.all():
+                text = self._describe(self.first_row + row, image[~inside][0])
+                if self.bad_rows is None:
+                    raise ValueError(text)
+                self.bad_rows[row] = text
+
+    def _describe(self, row: int, value: Any) -> str:
+        """Say what is wrong with a pixel, and the mend."""
         if np.isnan(value):
-            raise ValueError(
-                f"row {first_row + row} has a pixel that is NaN. Fill the missing "
-                "pixels or drop the row."
+            return (
+                f"row {row} has a pixel that is NaN. Fill the missing pixels or drop "
+                "the row."
             )
-        sign = "Negative values in data: " if value < 0 <= low else ""
-        raise ValueError(
-            f"{sign}row {first_row + row} has a pixel of value {value}, outside "
-            f"[{low}, {high}]. Rescale X, or pass value_range=(black, white) with "
-            "the values that mean black and full intensity in X."
+        sign = "Negative values in data: " if value < 0 <= self._low else ""
+        return (
+            f"{sign}row {row} has a pixel of value {value}, outside "
+            f"[{self._low}, {self._high}]. Rescale X, or pass value_range=(black, "
+            "white) with the values that mean black and full intensity in X."
         )
 
 
@@ -123,21 +149,68 @@ class ListImages:
     """Single images: paths, PIL images, arrays or tensors.
 
     All that can be told without opening a file is checked at once. Files are opened
-    in `block`, so that memory never holds more than one block of them.
+    when their rows are asked for, so that memory never holds more than those. With
+    `bad_rows`, bad rows are noted there, and no error is raised.
     """
 
-    def __init__(self, items: list[Any], value_range: ValueRange | None) -> None:
+    def __init__(
+        self,
+        items: list[Any],
+        value_range: ValueRange | None,
+        first_row: int = 0,
+        bad_rows: BadRows | None = None,
+    ) -> None:
         self._range = value_range
-        self._items = [self._check(item, row) for row, item in enumerate(items)]
+        self.first_row, self.bad_rows = first_row, bad_rows
+        self._items = [self._guarded(self._sort, i, row=k) for k, i in enumerate(items)]
 
     def __len__(self) -> int:
         return len(self._items)
 
-    def block(self, start: int, stop: int) -> list[Image]:
-        """Give the images of rows ``start`` to ``stop`` (exclusive)."""
-        return [self._read(i, start + k) for k, i in enumerate(self._items[start:stop])]
+    def head(self) -> ListImages:
+        """Give the first image alone."""
+        return ListImages(self._items[:1], self._range, self.first_row, self.bad_rows)
 
-    def _check(self, item: Any, row: int) -> Any:
+    def keys(self) -> list[bytes | None]:
+        """Name every image by its content; a file by its bytes, without decoding it."""
+        return [self._guarded(self._key, i, row=k) for k, i in enumerate(self._items)]
+
+    def check(self, rows: Rows) -> None:
+        """Refuse files that hold no image or only a part of one, before any work."""
+        for row in rows:
+            if isinstance(self._items[row], (str, os.PathLike)):
+                self._guarded(self._check_file, self._items[row], row=row)
+
+    def items(self, rows: Rows) -> list[Image | None]:
+        """Give the images of these rows; None for what `bad_rows` now names."""
+        return [self._guarded(self._read, self._items[row], row=row) for row in rows]
+
+    def pixels(self, rows: Rows) -> NDArray[np.uint8]:
+        """Give the pixels of b rows. -> (b, h, w, 3)."""
+        arrays = [np.asarray(image) for image in self.items(rows)]
+        first = arrays[0].shape[:2]
+        for row, array in zip(rows, arrays, strict=True):
+            if array.shape[:2] != first:
+                raise ValueError(
+                    f"row {self.first_row + row} is an image of {array.shape[:2]} "
+                    f"pixels, row {self.first_row + rows[0]} one of {first}. Bring "
+                    "all images to one size, for example by preprocess=."
+                )
+        return np.stack(arrays)
+
+    def _guarded(self, function: Any, item: Any, *, row: int) -> Any:
+        """Call ``function(item, row)``; with `bad_rows`, note its error there."""
+        if self.bad_rows is None:
+            return function(item, self.first_row + row)
+        if row in self.bad_rows:
+            return None
+        try:
+            return function(item, self.first_row + row)
+        except (OSError, ValueError, TypeError) as error:
+            self.bad_rows[row] = str(error)
+            return None
+
+    def _sort(self, item: Any, row: int) -> Any:
         """Give the item back, arrays and tensors as `ArrayImages` of one image."""
         if isinstance(item, (str, os.PathLike)):
             if not Path(item).is_file():
@@ -146,15 +219,17 @@ class ListImages:
                     f"folder is {Path.cwd()}). Mend the path or drop the row."
                 )
             return item
-        if _is_pil(item):
+        if is_pil(item) or isinstance(item, ArrayImages):
             return item
         if not isinstance(item, (np.ndarray, torch.Tensor)):
+            pair = isinstance(item, (tuple, list))
             raise TypeError(
-                f"row {row} is {item!r} of type {type(item).__name__}, not an image. "
-                "Give a path, a PIL image, an array (h, w, 3) or a tensor (3, h, w), "
+                f"row {row} is {shortened(item)} of type {type(item).__name__}, not an "
+                "image. Give a path, a PIL image, an array (h, w, 3) or a tensor (3, h, w), "
                 "or drop the row."
+                + (" Of pairs, give the images alone: (x for x, _ in X)." * pair)
             )
-        array = _channels_last(item, ndim=3)
+        array = channels_last(item, ndim=3)
         if array is None:
             raise ValueError(
                 f"row {row} has shape {tuple(item.shape)}. Give one image as an array "
@@ -162,21 +237,30 @@ class ListImages:
             )
         return ArrayImages(array[None], self._range, row)
 
+    def _key(self, item: Any, row: int) -> bytes:
+        """Name one image by its content."""
+        if isinstance(item, (str, os.PathLike)):
+            # value_range decides what some files look like.
+            return content_key(Path(item).read_bytes(), f"file {self._range}")
+        return _pixel_key(np.asarray(self._read(item, row)))
+
+    def _check_file(self, path: Any, row: int) -> None:
+        """Refuse a file that is no image, or only a part of one."""
+        with _errors_named(row, path), require("PIL.Image").open(path) as image:
+            if image.format == "PNG":
+                image.verify()  # the checksums, without decoding
+            elif not (image.format == "JPEG" and _ends_with(path, _END_OF_JPEG)):
+                image.load()
+
     def _read(self, item: Any, row: int) -> Image:
         """Turn one checked item into an RGB image."""
         if isinstance(item, ArrayImages):
-            return item.block(0, 1)[0]
+            return item.items([0])[0]
         pil, upright = require("PIL.Image"), require("PIL.ImageOps").exif_transpose
-        try:
+        with _errors_named(row, item):
             # Reads the pixels; cameras store the rotation as a tag beside them.
-            with nullcontext(item) if _is_pil(item) else pil.open(item) as image:
+            with nullcontext(item) if is_pil(item) else pil.open(item) as image:
                 image = upright(image)
-        # Pillow's readers raise SyntaxError and ValueError too, for broken files.
-        except (OSError, SyntaxError, ValueError, pil.DecompressionBombError) as error:
-            raise ValueError(
-                f"row {row}: {str(item)!r} cannot be read as an image ({error}). "
-                "Replace the file or drop the row."
-            ) from error
         return self._to_rgb(image, row)
 
     def _to_rgb(self, image: Image, row: int) -> Image:
@@ -194,100 +278,29 @@ class ListImages:
                 "what value is white. Pass value_range=(black, white)."
             )
         array = np.asarray(image)[None, :, :, None]
-        return ArrayImages(array, value_range, row).block(0, 1)[0]
+        return ArrayImages(array, value_range, row).items([0])[0]
 
 
-def sort_images(X: Any) -> tuple[str, Any]:
-    """Tell the form of `X`, and bring it into that form.
-
-    Gives ("items", list of single images), ("array", ndarray (n, h, w, channels)) or
-    ("rows", X) for flattened images and for whatever is no image at all.
-    """
-    if isinstance(X, (str, os.PathLike)) or _is_pil(X):
-        raise TypeError(f"X is one image ({X!r}). Pass a collection of images: [X].")
-    if not hasattr(X, "shape") and not isinstance(X, (list, tuple)):
-        X = np.asarray(X)
-    items = _as_items(X)
-    if items is not None:
-        return "items", items
-    if not hasattr(X, "shape"):
-        X = np.asarray(X)  # nested lists of numbers
-    if len(X.shape) < 3:
-        return "rows", _to_numpy(X) if isinstance(X, torch.Tensor) else X
-    array = _channels_last(X, ndim=4)
-    if array is None:
-        shapes = _TENSOR_SHAPES if isinstance(X, torch.Tensor) else _ARRAY_SHAPES
-        raise ValueError(f"X has shape {tuple(X.shape)}. {shapes}")
-    return "array", array
-
-
-def unflatten(rows: NDArray[Any], image_shape: tuple[int, ...] | None) -> NDArray[Any]:
-    """Give flattened rows their shape. (n, h * w * c) -> (n, h, w, c)."""
-    n_columns = rows.shape[1]
-    if image_shape is None:
-        side = {m * m * c: (m, m, c) for m in range(1, 1025) for c in (1, 3)}
-        hint = side.get(n_columns)
-        raise ValueError(
-            f"X has rows of {n_columns} numbers. If they are flattened images, pass "
-            "image_shape=(height, width) or (height, width, 3)"
-            + (f", for example image_shape={hint}." if hint else ".")
-        )
+@contextmanager
+def _errors_named(row: int, item: Any) -> Iterator[None]:
+    """Turn what Pillow raises into an error with row, file and mend."""
+    bomb = require("PIL.Image").DecompressionBombError
     try:
-        return rows.reshape(len(rows), *image_shape, *(1,) * (3 - len(image_shape)))
-    except ValueError:
+        yield
+    # Pillow's readers raise SyntaxError and ValueError too, for broken files.
+    except (OSError, SyntaxError, ValueError, bomb) as error:
         raise ValueError(
-            f"X has rows of {n_columns} numbers, which do not fill image_shape="
-            f"{image_shape}. Pass the height, width and channels that the images had "
-            "before they were flattened."
-        ) from None
+            f"row {row}: {str(item)!r} cannot be read as an image ({error}). Replace "
+            "the file or drop the row."
+        ) from error
 
 
-def _as_items(X: Any) -> list[Any] | None:
-    """List a 1-D collection (or one-column table) of images; None for numbers."""
-    if isinstance(X, (list, tuple)):
-        items = list(X)
-    elif len(X.shape) == 1:
-        items = list(X)
-    elif len(X.shape) == 2 and X.shape[1] == 1 and hasattr(X, "columns"):
-        items = list(np.asarray(X)[:, 0])  # df[["path"]]
-    else:
-        return None
-    if not items:
-        raise ValueError("X holds no image: its length is 0.")
-    return None if all(_is_number_or_row(item) for item in items) else items
+def _ends_with(path: Any, ending: bytes) -> bool:
+    with open(path, "rb") as file:
+        file.seek(-len(ending), os.SEEK_END)
+        return file.read() == ending
 
 
-def _is_number_or_row(item: Any) -> bool:
-    """Tell numbers and 1-D sequences of them from what could be an image."""
-    if hasattr(item, "shape") and not isinstance(item, np.generic):
-        return len(item.shape) < 2
-    return isinstance(item, (Number, np.bool_, list, tuple))
-
-
-def _is_pil(item: Any) -> bool:
-    """Whether `item` is a PIL image; does not import Pillow to find out."""
-    pil = sys.modules.get("PIL.Image")
-    return pil is not None and isinstance(item, pil.Image)
-
-
-def _to_numpy(X: Any) -> NDArray[Any]:
-    """Give a tensor or array-like as an ndarray of the same shape."""
-    if not isinstance(X, torch.Tensor):
-        return np.asarray(X)
-    X = X.detach().cpu()
-    return (X.float() if X.dtype == torch.bfloat16 else X).numpy()
-
-
-def _channels_last(X: Any, ndim: int) -> NDArray[Any] | None:
-    """Bring images to (..., h, w, c) of `ndim` axes; None if the shape is no image's.
-
-    Arrays come channels last, or without channels (grey); tensors channels first.
-    """
-    array = _to_numpy(X)
-    if isinstance(X, torch.Tensor):
-        array = np.moveaxis(array, -3, -1) if array.ndim == ndim else array
-    # (h, w, 3) alone is one colour image, more likely than h grey ones 3 wide.
-    elif array.ndim == ndim - 1 and (ndim == 3 or array.shape[-1] not in CHANNELS):
-        array = array[..., None]
-    fits = array.ndim == ndim and array.shape[-1] in CHANNELS and array.size > 0
-    return array if fits else None
+def _pixel_key(pixels: NDArray[np.uint8]) -> bytes:
+    """Name pixels (h, w, 3) by their content."""
+    return content_key(np.ascontiguousarray(pixels).data, f"pixels {pixels.shape}")

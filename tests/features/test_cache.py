@@ -1,0 +1,264 @@
+"""The cache of features: each image is encoded once, whatever happens."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import joblib
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from sklearn.base import clone
+from sklearn.model_selection import GridSearchCV
+from sklearn.pipeline import Pipeline
+from torch import nn
+
+from sklabeldiff import DDMPClassifier
+from sklabeldiff.features import CLIPFeatures, TorchFeatures
+from sklabeldiff.features._store import SHARD_ROWS
+
+from .counting import CountingNetwork, counts, make_images
+
+SCRIPT = Path(__file__).with_name("counting.py")
+
+
+def run(mode, cache="", log="", images="", output=""):
+    words = [sys.executable, SCRIPT, mode, cache, log, images, output]
+    environment = os.environ | {"OMP_NUM_THREADS": "1"}
+    return subprocess.Popen(
+        list(map(str, words)), env=environment, stdout=subprocess.PIPE, text=True
+    )
+
+
+@pytest.fixture
+def log(tmp_path):
+    return tmp_path / "log"
+
+
+@pytest.fixture
+def images():
+    return make_images(30)
+
+
+@pytest.fixture
+def encoder(tmp_path, log):
+    return TorchFeatures(
+        CountingNetwork(log), device="cpu", batch_size=4, cache_dir=tmp_path / "cache"
+    )
+
+
+def white(image):
+    return torch.ones(3, image.height, image.width)
+
+
+def shards(folder):
+    return sorted(Path(folder).rglob("*.safetensors"))
+
+
+def test_second_pass_computes_nothing_and_gives_the_same(encoder, images, log):
+    expected = clone(encoder).set_params(cache_dir=None).transform(images)
+    log.unlink()
+    first = encoder.transform(images)
+    second = clone(encoder).transform(images)
+    np.testing.assert_array_equal(first, expected)
+    np.testing.assert_array_equal(second, expected)
+    assert counts(log) == dict.fromkeys(range(30), 1)
+
+
+def test_order_and_copies_do_not_matter(encoder, images, log):
+    rows = [3, 3, 9, 1, 3]
+    expected = clone(encoder).set_params(cache_dir=None).transform(images)
+    log.unlink()
+    np.testing.assert_array_equal(encoder.transform(images[rows]), expected[rows])
+    np.testing.assert_array_equal(encoder.transform(images), expected)
+    assert counts(log) == dict.fromkeys(range(30), 1)
+
+
+def test_array_and_pil_images_share_their_features(encoder, images, log):
+    encoder.transform(images)
+    encoder.transform([Image.fromarray(image) for image in images])
+    encoder.transform(images / 255)
+    encoder.transform(iter(images))
+    assert set(counts(log).values()) == {1}
+
+
+def test_files_are_known_by_their_bytes_and_not_decoded_again(
+    encoder, images, log, tmp_path, monkeypatch
+):
+    paths = [tmp_path / f"{row}.png" for row in range(30)]
+    for path, image in zip(paths, images, strict=True):
+        Image.fromarray(image).save(path)
+    expected = encoder.transform(paths)
+    copy = paths[3].rename(tmp_path / "renamed.png")
+    monkeypatch.setattr(Image, "open", None)
+    again = encoder.transform([copy, paths[7]])
+    np.testing.assert_array_equal(again, expected[[3, 7]])
+    assert counts(log) == dict.fromkeys(range(30), 1)
+
+
+def test_half_precision_gives_the_same_on_the_first_pass(encoder, images):
+    full = encoder.transform(images)
+    encoder.set_params(cache_dtype="float16")
+    first, second = encoder.transform(images), encoder.transform(images)
+    np.testing.assert_array_equal(first, second)
+    np.testing.assert_array_equal(first, full.astype(np.float16))
+    assert not np.array_equal(first, full)
+
+
+def test_network_is_not_loaded_for_what_is_known(encoder, images, monkeypatch):
+    expected = encoder.transform(images)
+    again = clone(encoder)
+    monkeypatch.setattr(TorchFeatures, "_load", None)
+    np.testing.assert_array_equal(again.fit(images).transform(images), expected)
+    assert again.get_feature_names_out()[-1] == "torchfeatures4"
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"precision": "bfloat16"},
+        {"module": nn.Sequential(nn.Flatten(), nn.Linear(192, 5))},
+        {"preprocess": white},
+    ],
+    ids=lambda change: next(iter(change)),
+)
+def test_other_features_are_kept_apart(encoder, images, change):
+    before = encoder.transform(images)
+    other = clone(encoder).set_params(**change)
+    expected = clone(other).set_params(cache_dir=None).transform(images)
+    np.testing.assert_array_equal(other.transform(images), expected)
+    assert not np.array_equal(before, expected)
+
+
+def test_weights_decide_and_not_the_name_of_the_network(encoder, images):
+    encoder.transform(images)
+    other = clone(encoder)
+    with torch.no_grad():
+        other.module.weight += 1
+    expected = clone(other).set_params(cache_dir=None).transform(images)
+    np.testing.assert_array_equal(other.transform(images), expected)
+
+
+def test_interrupted_work_is_kept(encoder, images, log):
+    encoder.module.limit = 10
+    with pytest.raises(KeyboardInterrupt):
+        encoder.transform(images)
+    encoder.module.limit = None
+    clone(encoder).transform(images)
+    assert sum(counts(log).values()) == 30 + 4  # the block that was interrupted
+
+
+def test_truncated_shard_is_computed_again(encoder, images, log):
+    expected = encoder.transform(images)
+    shard = shards(encoder.cache_dir)[0]
+    shard.write_bytes(shard.read_bytes()[:-1])
+    with pytest.warns(UserWarning, match="is damaged"):
+        again = encoder.transform(images)
+    np.testing.assert_array_equal(again, expected)
+    assert set(counts(log).values()) == {2}
+
+
+def test_bad_rows_are_nan_and_tried_again(encoder, images, tmp_path, log):
+    paths = [tmp_path / f"{row}.png" for row in range(4)]
+    for path, image in zip(paths, images, strict=False):
+        Image.fromarray(image).save(path)
+    whole = paths[1].read_bytes()
+    for path in (paths[1], paths[2]):  # two copies of one broken file
+        path.write_bytes(whole[:60])
+    encoder.set_params(on_error="nan")
+    with pytest.warns(
+        UserWarning, match=r"2 rows .*row 1: .*1.png.*row 2 has the content"
+    ):
+        features = encoder.transform(paths)
+    np.testing.assert_array_equal(np.isnan(features[:, 0]), [False, True, True, False])
+    paths[1].write_bytes(whole)
+    with pytest.warns(UserWarning, match="1 rows"):
+        features = encoder.transform(paths)
+    np.testing.assert_array_equal(features[1], encoder.transform(images[1:2])[0])
+
+
+def test_threads_divide_the_work(encoder, images, log):
+    run = joblib.Parallel(n_jobs=3, backend="threading")
+    tables = run(joblib.delayed(clone(encoder).transform)(images) for _ in range(3))
+    for table in tables:
+        np.testing.assert_array_equal(table, tables[0])
+    assert counts(log) == dict.fromkeys(range(30), 1)
+
+
+def test_search_with_clip_and_ddmp_encodes_each_image_once(
+    clip_folder, tmp_path, monkeypatch
+):
+    """The line that this package is asked for; 3 candidates x 3 folds."""
+    seen = []
+    load = CLIPFeatures._load
+
+    def counted(self):
+        encoder = load(self)
+        # batch_size=1: no row only fills up a block
+        encoder.module.register_forward_pre_hook(
+            lambda module, args, kwargs: seen.append(kwargs["pixel_values"].sum()),
+            with_kwargs=True,
+        )
+        return encoder
+
+    monkeypatch.setattr(CLIPFeatures, "_load", counted)
+    X = make_images(18, side=16)
+    X[::2, :, :, 1] //= 4
+    sets = np.where(np.arange(18) % 2, {"a"}, {"b"})
+    sets[:4] = {"a", "b"}
+    enc = CLIPFeatures(clip_folder, device="cpu", batch_size=1, cache_dir=tmp_path)
+    pipeline = Pipeline([("enc", enc), ("clf", DDMPClassifier(max_epochs=3))])
+    search = GridSearchCV(pipeline, {"clf__gamma": [0, 0.1, 0.3]}, cv=3)
+    search.fit(X, np.array([frozenset(s) for s in sets]))
+    assert len(seen) == 18
+    search.predict(X)
+    assert len(seen) == 18
+
+
+# -- other processes -------------------------------------------------------------------
+
+
+def test_search_in_two_processes_encodes_each_image_once(tmp_path, log):
+    np.save(tmp_path / "images.npy", make_images(60))
+    with run("search", tmp_path / "cache", log, tmp_path / "images.npy") as process:
+        assert process.wait() == 0
+    assert counts(log) == dict.fromkeys(range(60), 1)
+
+
+def test_killed_run_goes_on_and_ends_alike(tmp_path, log):
+    n = 5000
+    np.save(tmp_path / "images.npy", make_images(n))
+    args = tmp_path / "cache", log, tmp_path / "images.npy", tmp_path / "features.npy"
+    with run("slowly", *args) as process:
+        while process.poll() is None and len(shards(tmp_path / "cache")) < 3:
+            time.sleep(0.02)
+        process.send_signal(signal.SIGKILL)
+    assert process.returncode == -signal.SIGKILL
+    before = sum(counts(log).values())
+    assert 3 * SHARD_ROWS <= before < n
+    with run("quickly", *args) as process:
+        assert process.wait() == 0
+    times = counts(log)
+    assert sorted(times) == list(range(n))
+    twice = [number for number, seen in times.items() if seen > 1]
+    assert max(times.values()) <= 2
+    assert len(twice) <= SHARD_ROWS  # those of the open shard
+    uninterrupted = TorchFeatures(CountingNetwork(tmp_path / "other"), device="cpu")
+    expected = uninterrupted.transform(np.load(tmp_path / "images.npy"))
+    np.testing.assert_array_equal(np.load(tmp_path / "features.npy"), expected)
+
+
+@pytest.mark.parametrize("cached", [False, True])
+def test_memory_stays_small_over_a_large_memory_map(tmp_path, log, cached):
+    make_images(60_000, side=32, path=tmp_path / "images.npy")
+    cache = tmp_path / "cache" if cached else ""
+    args = cache, log, tmp_path / "images.npy", tmp_path / "features.npy"
+    with run("measured", *args) as process:
+        beyond = int(process.stdout.read())
+    mapped = 60_000 * 32 * 32 * 3  # pages of the file, which the system may take back
+    assert beyond < mapped + 3e8  # asked for: 1.5e9
+    assert np.load(tmp_path / "features.npy").shape == (60_000, 5)
