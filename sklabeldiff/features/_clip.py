@@ -348,7 +348,7 @@ class CLIPFeatures(ImageExtractor):
             features = getattr(features, "pooler_output", features)  # transformers >= 5
             each = normalize(features, dim=-1).reshape(len(names), len(prompts), -1)
             directions = normalize(each.mean(1), dim=-1)
-        return directions.numpy(), float(clip.logit_scale.exp())
+        return directions.numpy(), float(clip.logit_scale.detach().exp())
 
     def _check_text(self) -> tuple[tuple[str, ...], tuple[str, ...]]:
         """Check the names of the classes and the prompts."""

@@ -225,8 +225,8 @@ class ListImages:
             pair = isinstance(item, (tuple, list))
             raise TypeError(
                 f"row {row} is {shortened(item)} of type {type(item).__name__}, not an "
-                "image. Give a path, a PIL image, an array (h, w, 3) or a tensor (3, h, w), "
-                "or drop the row."
+                "image. Give a path, a PIL image, an array (h, w, 3) or a tensor "
+                "(3, h, w), or drop the row."
                 + (" Of pairs, give the images alone: (x for x, _ in X)." * pair)
             )
         array = channels_last(item, ndim=3)

@@ -246,7 +246,8 @@ class Texts:
     def _refuse(self, row: int, value: Any) -> None:
         text = (
             f"row {self.first_row + row} is {shortened(value)} of type "
-            f"{type(value).__name__}, not a text. Fill the missing texts, by '' for example, or drop the row."
+            f"{type(value).__name__}, not a text. Fill the missing texts, by '' for "
+            "example, or drop the row."
         )
         if self.bad_rows is None:
             raise TypeError(text)

@@ -239,8 +239,8 @@ def _dtype_of(module: nn.Module) -> torch.dtype:
 
 def _vectors(features: Any) -> Tensor:
     """Check that there is one vector an image. -> (b, d)."""
-    if isinstance(features, Tensor) and features.ndim >= 2:
-        if features.shape[2:].numel() == 1:
+    if isinstance(features, Tensor):
+        if features.ndim >= 2 and features.shape[2:].numel() == 1:
             return features.flatten(1)
         shape = f"features of shape {tuple(features.shape)}"
     else:
