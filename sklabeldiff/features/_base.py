@@ -8,10 +8,9 @@ which network, and how it sees an item, is each subclass's `_load`.
 from __future__ import annotations
 
 import json
-import time
 import warnings
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from hashlib import blake2b
 from os import PathLike
 from pathlib import Path
@@ -31,9 +30,9 @@ from sklabeldiff._callbacks import CallbackSupportMixin, FitTask, with_callbacks
 from sklabeldiff._documented import DocumentedMixin
 from sklabeldiff._parameters import check_number, check_option
 
-from ._encoding import Encoder, Rows, Source, cut, encode_blocks
-from ._store import SHARD_ROWS, FeatureStore
-from ._table import FeatureTable
+from ._encoding import Encoder, Rows, Source, cut
+from ._gathering import Gatherer, named
+from ._store import FeatureStore
 
 _DTYPES = {
     "float32": torch.float32,
@@ -43,8 +42,6 @@ _DTYPES = {
 _CACHE_FORMAT = (
     1  # part of the name of a cache; counts up when old ones must not be read
 )
-_POLL_SECONDS = 0.1  # between looks for what another process computes
-_NAMED_ROWS = 3  # bad rows that a warning describes
 
 
 class FeatureExtractor(
@@ -129,12 +126,18 @@ class FeatureExtractor(
     ) -> NDArray[np.float32]:
         """Compute the features of all sources, or read them from the cache."""
         with self._progress_bar(n_rows) as bar:
+            gatherer = Gatherer(self._encoder, self._blocks, self.batch_size, bar)
             if self.cache_dir is None:
-                features, bad = self._compute(sources, n_rows, bar)
+                features = gatherer.compute(sources, n_rows)
             else:
-                features, bad = self._recall(sources, bar)
-        if bad:
-            _warn_of_bad_rows(bad)
+                with FeatureStore(self._cache_folder(), self.cache_dtype) as store:
+                    features = gatherer.recall(store, sources)
+        if gatherer.bad:
+            warnings.warn(
+                f"{len(gatherer.bad)} rows of X cannot be read, and their features are "
+                f"NaN: {named(gatherer.bad)}",
+                stacklevel=4,
+            )
         return features
 
     # -- what a subclass gives ---------------------------------------------------------
@@ -168,115 +171,7 @@ class FeatureExtractor(
         """Cut rows into blocks that pass through the network together."""
         return cut(rows, self.batch_size)
 
-    # -- computing ---------------------------------------------------------------------
-
-    def _compute(
-        self, sources: Iterable[Source], n_rows: int | None, bar: Any
-    ) -> tuple[NDArray[np.float32], dict[int, str]]:
-        """Encode every row. -> (n, d), bad rows."""
-        encoder = self._encoder()
-        table = FeatureTable(n_rows)
-        bad: dict[int, str] = {}
-        for source in sources:
-            rows = np.arange(len(source))
-            source.check(rows)
-            rows = _good(source, rows)
-            blocks = self._blocks(encoder, source, rows)
-            for block, features in encode_blocks(
-                encoder, source, blocks, self.batch_size
-            ):
-                table.put(source.first_row + block, features)
-                bar.update(len(block))
-            table.n_rows = source.first_row + len(source)
-            bad |= _bad(source)
-        _refuse_nothing(bad, table.n_rows)
-        return table.finish(), bad
-
-    def _recall(
-        self, sources: Iterable[Source], bar: Any
-    ) -> tuple[NDArray[np.float32], dict[int, str]]:
-        """Encode what the cache lacks, and read all of it from there."""
-        keys: list[bytes | None] = []
-        bad: dict[int, str] = {}
-        with FeatureStore(self._cache_folder(), self.cache_dtype) as store:
-            for source in sources:
-                own = source.keys()
-                self._complete(store, source, own, bar)
-                bad |= _bad(source)
-                keys += [key if key in store else None for key in own]
-            _refuse_nothing(bad, len(keys))
-            return store.read(keys), bad
-
-    def _complete(
-        self, store: FeatureStore, source: Source, keys: list[bytes | None], bar: Any
-    ) -> None:
-        """Encode the rows whose keys the store lacks, each key once."""
-        lacking: dict[bytes, int] = {}
-        for row, key in enumerate(keys):
-            if key is not None and key not in store:
-                lacking.setdefault(key, row)
-        rows = np.array(list(lacking.values()), dtype=np.intp)
-        bar.update(len(source) - len(rows))
-        source.check(rows)
-        while len(rows := self._lacking(store, source, keys, rows)):
-            if not self._encode_claimed(store, source, keys, rows, bar):
-                time.sleep(_POLL_SECONDS)  # the rest is computed by others
-        for row, key in enumerate(keys):
-            if key is not None and key not in store and source.bad_rows is not None:
-                twin = source.first_row + lacking[key]  # the only one that was tried
-                text = f"row {source.first_row + row} has the content of row {twin}."
-                source.bad_rows.setdefault(row, text)
-
-    @staticmethod
-    def _lacking(
-        store: FeatureStore, source: Source, keys: list[bytes | None], rows: Rows
-    ) -> Rows:
-        """Rows that can be read and are not in the store."""
-        rows = _good(source, rows)
-        return rows[[keys[row] not in store for row in rows]] if len(rows) else rows
-
-    def _encode_claimed(
-        self,
-        store: FeatureStore,
-        source: Source,
-        keys: list[Any],
-        rows: Rows,
-        bar: Any,
-    ) -> int:
-        """Encode what no other process does, and write it; says how many rows."""
-        n_done = 0
-        held: list[tuple[Rows, NDArray[np.float32]]] = []  # computed, not yet written
-        encoder = self._encoder()
-        claimed = self._claimed(store, source, keys, rows)
-
-        def write() -> None:
-            blocks, held[:] = list(held), []
-            if blocks:
-                done = np.concatenate([block for block, _ in blocks])
-                features = np.concatenate([features for _, features in blocks])
-                store.put([keys[row] for row in done], features)
-
-        try:
-            for block, features in encode_blocks(
-                encoder, source, claimed, self.batch_size
-            ):
-                held.append((block, features))
-                n_done += len(block)
-                bar.update(len(block))
-                if sum(len(block) for block, _ in held) >= SHARD_ROWS:
-                    write()
-        finally:
-            write()  # when interrupted, too
-        return n_done
-
-    def _claimed(
-        self, store: FeatureStore, source: Source, keys: list[Any], rows: Rows
-    ) -> Iterator[Rows]:
-        """Blocks of the rows that are ours to encode, claimed a shard at a time."""
-        size = -(-SHARD_ROWS // self.batch_size) * self.batch_size
-        for part in cut(rows, size):
-            mine = part[store.claim([keys[row] for row in part])]
-            yield from self._blocks(self._encoder(), source, mine)
+    # -- the cache and the network -----------------------------------------------------
 
     def _cache_folder(self) -> Path:
         """Folder of the features of this network, named by what they depend on."""
@@ -296,8 +191,6 @@ class FeatureExtractor(
             folder.mkdir(parents=True, exist_ok=True)
             (folder / "identity.json").write_text(text + "\n")  # for people
         return folder
-
-    # -- the network -------------------------------------------------------------------
 
     def _encoder(self) -> Encoder:
         """Give the network, loaded on first use and after `set_params`."""
@@ -364,45 +257,6 @@ class FeatureExtractor(
         tags.transformer_tags.preserves_dtype = []
         tags.requires_fit = False
         return tags
-
-
-def _good(source: Source, rows: Rows) -> Rows:
-    """Rows that are not known to be bad."""
-    bad = source.bad_rows
-    return rows[[row not in bad for row in rows]] if bad else rows
-
-
-def _bad(source: Source) -> dict[int, str]:
-    """Bad rows of a source, numbered as in X."""
-    return {source.first_row + k: text for k, text in (source.bad_rows or {}).items()}
-
-
-def _refuse_nothing(bad: dict[int, str], n_rows: int) -> None:
-    """Refuse X of which no row can be read."""
-    if n_rows == 0:
-        raise ValueError("X holds no row: nothing to compute features of.")
-    if len(bad) == n_rows:
-        raise ValueError(f"None of the {n_rows} rows of X can be read: {_named(bad)}")
-
-
-def _warn_of_bad_rows(bad: dict[int, str]) -> None:
-    warnings.warn(
-        f"{len(bad)} rows of X cannot be read, and their features are NaN: "
-        f"{_named(bad)}",
-        stacklevel=3,
-    )
-
-
-def _named(bad: dict[int, str]) -> str:
-    """Describe the first bad rows, and number the others."""
-    rows = sorted(bad)
-    more = rows[_NAMED_ROWS:]
-    return " ".join(bad[row] for row in rows[:_NAMED_ROWS]) + (
-        f" And {len(more)} more: rows {', '.join(map(str, more[:20]))}"
-        + (", ..." if len(more) > 20 else ".")
-        if more
-        else ""
-    )
 
 
 def _resolve(

@@ -7,7 +7,6 @@ Classes that are only named in words give scores, candidate sets and soft weight
 from __future__ import annotations
 
 from collections.abc import Sequence
-from numbers import Real
 from os import PathLike
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
@@ -18,6 +17,14 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn.functional import normalize
 
+from ._class_names import (
+    PROMPT,
+    check_kind,
+    check_mass,
+    check_names,
+    choose_candidates,
+    encode_names,
+)
 from ._encoding import Encoder
 from ._image_base import ImageExtractor
 from ._images import require
@@ -25,8 +32,6 @@ from ._transformers import content_of, load_pil_processor, loading
 
 if TYPE_CHECKING:
     from PIL.Image import Image
-
-_PROMPT = "a photo of a {}."  # the one that CLIP's authors use most
 
 
 class CLIPFeatures(ImageExtractor):
@@ -178,7 +183,7 @@ class CLIPFeatures(ImageExtractor):
         model: str | PathLike[str] = "openai/clip-vit-base-patch32",
         *,
         class_names: Sequence[str] | None = None,
-        text: str | Sequence[str] = _PROMPT,
+        text: str | Sequence[str] = PROMPT,
         append_scores: bool = False,
         image_shape: Sequence[int] | None = None,
         value_range: tuple[float, float] | None = None,
@@ -262,24 +267,9 @@ class CLIPFeatures(ImageExtractor):
         often the sets hold the truth is seen on a few labelled rows:
         `sklabeldiff.metrics` and a larger `mass` are the mend.
         """
-        if not isinstance(mass, Real) or not 0 < mass <= 1:
-            raise ValueError(f"mass={mass!r}: give a number above 0 and at most 1.")
-        if max_candidates is not None and max_candidates < 1:
-            raise ValueError(f"max_candidates={max_candidates!r}: give at least 1.")
+        check_mass(mass, max_candidates)
         proba = self.zero_shot_proba(X)
-        order = np.argsort(-proba, axis=1, kind="stable")
-        ranked = np.take_along_axis(proba, order, axis=1)
-        # A class is in as long as those before it do not suffice; the first always.
-        inside = np.cumsum(ranked, axis=1, dtype=np.float64) - ranked < mass
-        inside[:, max_candidates:] &= max_candidates is None
-        candidates = np.empty_like(inside)
-        np.put_along_axis(candidates, order, inside, axis=1)
-        unknown = np.isnan(proba[:, 0])
-        candidates[unknown] = True
-        if not soft:
-            return candidates
-        proba[unknown] = 1 / proba.shape[1]
-        return np.where(candidates, proba, np.float32(0))
+        return choose_candidates(proba, mass, max_candidates, soft=soft)
 
     def get_feature_names_out(self, input_features: Any = None) -> NDArray[np.object_]:
         """Names of the output columns: clipfeatures0, ..., and clipfeatures_<class>.
@@ -317,69 +307,17 @@ class CLIPFeatures(ImageExtractor):
 
     def _class_directions(self) -> tuple[NDArray[np.float32], float]:
         """Give text features (C, d) of length 1, and the inverse temperature."""
-        names, prompts = self._check_text()
+        names, prompts = check_names(self.class_names, self.text)
         key = (str(self.model), names, prompts)
         if self._prompted is None or self._prompted[0] != key:
-            self._prompted = key, self._encode_text(names, prompts)
+            self._prompted = key, encode_names(str(self.model), names, prompts)
         return self._prompted[1]
-
-    def _encode_text(
-        self, names: tuple[str, ...], prompts: tuple[str, ...]
-    ) -> tuple[NDArray[np.float32], float]:
-        """Run the prompts through the text half. -> (C, d), inverse temperature."""
-        transformers, model = require("transformers"), str(self.model)
-        with loading(model, "CLIP model", verbose=self.verbose):
-            _check_kind(
-                transformers.AutoConfig.from_pretrained(model), model, ("clip",)
-            )
-            clip = transformers.CLIPModel.from_pretrained(model).eval()
-            tokenizer = transformers.AutoTokenizer.from_pretrained(model)
-        texts = [prompt.format(name) for name in names for prompt in prompts]
-        length = clip.config.text_config.max_position_embeddings
-        tokens = tokenizer(
-            texts,
-            padding=True,
-            truncation=True,
-            max_length=length,
-            return_tensors="pt",
-        )
-        with torch.inference_mode():
-            features = clip.get_text_features(**tokens)
-            features = getattr(features, "pooler_output", features)  # transformers >= 5
-            each = normalize(features, dim=-1).reshape(len(names), len(prompts), -1)
-            directions = normalize(each.mean(1), dim=-1)
-        return directions.numpy(), float(clip.logit_scale.detach().exp())
-
-    def _check_text(self) -> tuple[tuple[str, ...], tuple[str, ...]]:
-        """Check the names of the classes and the prompts."""
-        if self.class_names is None:
-            raise ValueError(
-                "class_names=None: name the classes that images are compared with, "
-                "for example CLIPFeatures(class_names=['cat', 'dog'])."
-            )
-        names = tuple(self.class_names)
-        if (
-            len(names) < 2
-            or len(set(names)) < len(names)
-            or isinstance(self.class_names, str)
-        ):
-            raise ValueError(
-                f"class_names={self.class_names!r}: give two or more different names."
-            )
-        prompts = (self.text,) if isinstance(self.text, str) else tuple(self.text)
-        for prompt in prompts or ("",):
-            if "{}" not in prompt:
-                raise ValueError(
-                    f"text={prompt!r}: a prompt holds {{}} where the name of the class "
-                    f"comes, as in {_PROMPT!r}."
-                )
-        return names, prompts
 
     def _check_parameters(self) -> None:
         """Check the parameters, before any work."""
         super()._check_parameters()
         if self.append_scores or self.class_names is not None:
-            self._check_text()
+            check_names(self.class_names, self.text)
 
     def _loaded_from(self) -> tuple[Any, ...]:
         return (str(self.model),)
@@ -411,19 +349,10 @@ class CLIPFeatures(ImageExtractor):
         return {name: value for name, value in state.items() if name != "_prompted"}
 
 
-def _check_kind(config: Any, name: str, kinds: tuple[str, ...]) -> None:
-    """Refuse other networks than CLIP."""
-    if config.model_type not in kinds:
-        raise ValueError(
-            f"model={name!r} is a model of type {config.model_type!r}, not a CLIP "
-            f"model. Give a model of type {' or '.join(map(repr, kinds))}."
-        )
-
-
 def _load_vision_model(transformers: ModuleType, name: str) -> Any:
     """Load the vision tower with its projection from a whole or a vision-only CLIP."""
     config = transformers.AutoConfig.from_pretrained(name)
-    _check_kind(config, name, ("clip", "clip_vision_model"))
+    check_kind(config, name, ("clip", "clip_vision_model"))
     if config.model_type == "clip":
         # Half the memory: the text tower is never read. A vision config may say
         # another projection_dim (its default); the whole model's is the true one.

@@ -177,9 +177,8 @@ def test_column_of_texts_in_a_pipeline(encoder):
     columns = make_column_transformer((encoder, "text"), ("passthrough", ["age"]))
     y = np.arange(7) % 2
     model = make_pipeline(columns, LogisticRegression(C=1e3)).fit(frame, y)
-    assert (
-        columns.fit(frame).get_feature_names_out()[0] == "textfeatures__textfeatures0"
-    )
+    names = columns.fit(frame).get_feature_names_out()
+    assert names[0] == "textfeatures__textfeatures0"
     assert model.score(frame, y) > 0.8
 
 
