@@ -13,7 +13,7 @@ import shlex  # noqa: E402
 import sys  # noqa: E402
 from pathlib import Path  # noqa: E402
 
-from benchmarks import report, runner, speed  # noqa: E402
+from benchmarks import encoding, report, runner, speed  # noqa: E402
 from benchmarks.suites import SUITES  # noqa: E402
 
 
@@ -37,6 +37,8 @@ def parser() -> argparse.ArgumentParser:
     sub = commands.add_parser("speed", help="training loop, memory, fit times")
     sub.add_argument("--repeats", type=int, default=5, metavar="N")
     sub.add_argument("--save", type=Path, metavar="FILE", help="markdown file")
+    sub = commands.add_parser("encoding", help="images a second, against a bare loop")
+    sub.add_argument("--save", type=Path, metavar="FILE", help="markdown file")
     return top
 
 
@@ -49,6 +51,8 @@ def main(argv: list[str] | None = None) -> int:
     if args.command == "speed":
         return speed.main(args.repeats, args.save, command)
 
+    if args.command == "encoding":
+        return encoding.main(args.save, command)
     what = args.what if args.command == "show" else args.command
     try:
         tasks = runner.make_tasks(

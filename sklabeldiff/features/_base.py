@@ -11,6 +11,7 @@ import json
 import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
+from dataclasses import replace
 from hashlib import blake2b
 from os import PathLike
 from pathlib import Path
@@ -197,7 +198,7 @@ class FeatureExtractor(
         device, dtype = _resolve(self.device, self.precision)
         key = (*self._loaded_from(), device, dtype)
         if self._loaded is None or self._loaded[0] != key:
-            encoder = self._load()
+            encoder = replace(self._load(), device=device, dtype=dtype)
             encoder.module.to(device, dtype).eval().requires_grad_(False)
             self._loaded = (key, encoder)
         return self._loaded[1]

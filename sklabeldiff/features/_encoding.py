@@ -61,7 +61,10 @@ class Encoder:
         d, as far as it is known beforehand.
     takes_pixels : bool
         Whether `preprocess` gets one array (b, h, w, 3) uint8 in place of a list of PIL
-        images.
+        images. What it makes of them is divided by 255 on the device, where floats do
+        not take their time on the way.
+    device, dtype : torch.device, torch.dtype
+        Where the module is, and in which precision.
     """
 
     module: nn.Module
@@ -69,6 +72,8 @@ class Encoder:
     encode: Callable[[Any], Tensor]
     n_features_out: int | None
     takes_pixels: bool = False
+    device: torch.device | str = "cpu"
+    dtype: torch.dtype = torch.float32
 
 
 def encode_blocks(
@@ -130,7 +135,7 @@ def _finish(
     if batch is None:
         return
     with torch.inference_mode():
-        encoded = encoder.encode(_on_device(batch, encoder.module, batch_size))
+        encoded = encoder.encode(_on_device(batch, encoder, batch_size))
         features = encoded[: len(rows)].float().cpu().numpy()
     bad = np.flatnonzero(~np.isfinite(features).all(axis=1))
     if bad.size:
@@ -141,18 +146,19 @@ def _finish(
     yield rows, features
 
 
-def _on_device(batch: Batch, module: nn.Module, batch_size: int) -> Batch:
+def _on_device(batch: Batch, encoder: Encoder, batch_size: int) -> Batch:
     """Fill a batch up to `batch_size` rows, and move it; floats in the precision.
 
     The result of a matrix product depends on its size in the last bits. Blocks of one
     size make features independent of the split.
     """
     if isinstance(batch, dict):
-        return {k: _on_device(v, module, batch_size) for k, v in batch.items()}
+        return {k: _on_device(v, encoder, batch_size) for k, v in batch.items()}
     if not isinstance(batch, Tensor):
         return batch
-    weight = next(module.parameters(), torch.empty(0))
     missing = batch_size - len(batch)
     if missing:
         batch = torch.cat([batch, batch[:1].expand(missing, *batch.shape[1:])])
-    return batch.to(weight.device, weight.dtype if batch.is_floating_point() else None)
+    is_float = batch.is_floating_point() or encoder.takes_pixels
+    batch = batch.to(encoder.device).to(encoder.dtype if is_float else batch.dtype)
+    return batch / 255 if encoder.takes_pixels else batch

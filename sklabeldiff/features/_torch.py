@@ -215,12 +215,9 @@ class TorchFeatures(ImageExtractor):
             return torch.stack([transform(image) for image in images])
 
         def pixels_first(pixels: NDArray[np.uint8]) -> Tensor:
-            # Still bytes: a quarter of what floats would take on the way.
             return torch.from_numpy(pixels).permute(0, 3, 1, 2).contiguous()
 
         def encode(batch: Tensor) -> Tensor:
-            if batch.dtype == torch.uint8:
-                batch = batch.to(_dtype_of(module)) / 255
             return _vectors(module(batch))
 
         return Encoder(
@@ -230,11 +227,6 @@ class TorchFeatures(ImageExtractor):
             None,
             takes_pixels=transform is None,
         )
-
-
-def _dtype_of(module: nn.Module) -> torch.dtype:
-    """Precision of a module."""
-    return next(module.parameters(), torch.empty(0)).dtype
 
 
 def _vectors(features: Any) -> Tensor:
