@@ -71,7 +71,7 @@ ABLATION_CELLS = (
 def load_cell(cell: Cell) -> CellData:
     """Read the set, cut it if it is large, and make its candidates."""
     data = load_pll(cell.dataset, data_home())
-    X, Y, y = data.X, data.candidates, data.target
+    X, Y, y = data.data, data.candidates, data.target
     limit = MAX_ROWS.get(cell.dataset, len(X))
     if len(X) > limit:
         order = np.random.RandomState(CANDIDATE_SEED).permutation(len(X))

@@ -133,7 +133,7 @@ def read_clean(dataset: str) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
         X, y = load_digits(return_X_y=True)
         return X.astype(np.float32), y
     data = load_pll(dataset, data_home())
-    return data.X, data.target
+    return data.data, data.target
 
 
 def labelme(source: str, seed: int) -> Split:
@@ -149,8 +149,8 @@ def labelme(source: str, seed: int) -> Split:
         votes = (answers[..., None] == codes).sum(1)  # (n, C)
         noisy = (votes + rng.uniform(size=votes.shape)).argmax(1)  # ties: by lot
     return Split(
-        *(data.X, noisy.astype(np.int64), data.target),
-        *(data.X_test, data.target_test),
+        *(data.data, noisy.astype(np.int64), data.target),
+        *(data.data_test, data.target_test),
     )
 
 

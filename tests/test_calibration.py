@@ -257,7 +257,7 @@ class TestRealData:
 
     def test_pendigits(self, full, data_home):
         data = load_pll("pendigits", data_home)
-        X, y = data.X, data.target
+        X, y = data.data, data.target
         Y = make_candidate_sets(y, kind="uniform", rate=0.5, random_state=0)
         for seed in range(3 if full else 1):
             _, after = calibration_errors(X, Y, y, 5000 if full else 1000, seed)
@@ -268,6 +268,6 @@ class TestRealData:
         n_train = 2500 if full else 1000
         for seed in range(3 if full else 1):
             before, after = calibration_errors(
-                data.X, data.candidates, data.target, n_train, seed
+                data.data, data.candidates, data.target, n_train, seed
             )
             assert after < before - 0.03

@@ -1,15 +1,17 @@
-"""Loaders of sets that people labelled: real files, and broken ones."""
+"""Fetchers of sets that people labelled, from files that are there."""
 
 import io
 import pickle
 import zipfile
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
-from sklabeldiff.datasets import load_cifar10n, load_labelme
+from sklabeldiff.datasets import fetch_cifar10n, fetch_labelme
+from sklabeldiff.datasets._registry import DATA_SETS
 from sklabeldiff.targets import candidates_from_votes, vote_labels
 
 N, N_TEST, D = 50_000, 10_000, 3
@@ -68,22 +70,26 @@ def with_element(values, row, value):
     return values
 
 
-class TestLoadCifar10n:
+def labels_alone(*args):
+    return fetch_cifar10n(*args, images=False, download_if_missing=False)
+
+
+class TestFetchCifar10n:
     @pytest.mark.parametrize("write", [write_labels, write_human])
     def test_both_layouts_give_all_labels(self, tmp_path, labels, write):
         write(tmp_path, labels)
-        data = load_cifar10n(tmp_path)
+        data = labels_alone(tmp_path)
         np.testing.assert_array_equal(data.target, labels["clean"])
         for name in NAMES[1:]:
             np.testing.assert_array_equal(data[name], labels[name])
             assert data[name].dtype == np.int64
-        assert data.filename == str(next(tmp_path.iterdir()))
+        assert data.filenames == [str(next(tmp_path.iterdir()))]
         assert data.target_names[3] == "cat" and len(data.target_names) == 10
-        assert "X" not in data and "clean" not in data
+        assert data.data is None and "clean" not in data
 
     def test_candidates_are_the_union_of_the_three_answers(self, tmp_path, labels):
         write_labels(tmp_path, labels)
-        data = load_cifar10n(tmp_path)
+        data = labels_alone(tmp_path)
         one_hot = np.eye(10, dtype=bool)
         union = one_hot[labels["random1"]]
         union = union | one_hot[labels["random2"]] | one_hot[labels["random3"]]
@@ -95,7 +101,7 @@ class TestLoadCifar10n:
     def test_a_class_that_nobody_gave_keeps_its_column(self, tmp_path, labels):
         few = {name: values % 4 for name, values in labels.items()}
         write_labels(tmp_path, few)
-        assert load_cifar10n(tmp_path).candidates.shape == (N, 10)
+        assert labels_alone(tmp_path).candidates.shape == (N, 10)
 
     def test_names_of_numpy_1_in_the_file_are_understood(self, tmp_path, labels):
         # numpy 2 renamed the module that the published file points to.
@@ -110,58 +116,56 @@ class TestLoadCifar10n:
                     assert b"numpy.core.multiarray" in content
                 new.writestr(name, content)
         path.write_bytes(rewritten.getvalue())
-        np.testing.assert_array_equal(load_cifar10n(tmp_path).worst, labels["worst"])
+        np.testing.assert_array_equal(labels_alone(tmp_path).worst, labels["worst"])
 
     def test_code_in_the_file_is_never_run(self, tmp_path):
         torch.save(
             {"clean_label": Touch(tmp_path / "ran")}, tmp_path / "CIFAR-10_human.pt"
         )
         with pytest.raises(ValueError, match=r"holds more than arrays.*Get it anew"):
-            load_cifar10n(tmp_path)
+            labels_alone(tmp_path)
         assert not (tmp_path / "ran").exists()
 
     def test_no_global_stays_allowed(self, tmp_path, labels):
         before = set(torch.serialization.get_safe_globals())
         write_human(tmp_path, labels)
-        load_cifar10n(tmp_path)
+        labels_alone(tmp_path)
         assert set(torch.serialization.get_safe_globals()) == before
 
     @pytest.mark.parametrize("content", [b"", b"not a file of torch"])
     def test_damaged_file_is_named(self, tmp_path, content):
         (tmp_path / "CIFAR-10_human.pt").write_bytes(content)
         with pytest.raises(ValueError, match=r"human\.pt is damaged.*noisylabels\.com"):
-            load_cifar10n(tmp_path)
+            labels_alone(tmp_path)
 
     def test_a_file_that_is_no_dict_is_refused(self, tmp_path):
         torch.save([1, 2], tmp_path / "CIFAR-10_human.pt")
-        with pytest.raises(
-            ValueError, match=r"holds a list, where a dict with the keys"
-        ):
-            load_cifar10n(tmp_path)
+        with pytest.raises(ValueError, match=r"holds a list, where a dict is expected"):
+            labels_alone(tmp_path)
 
     @pytest.mark.parametrize("folder", ["images", "data"])
     def test_subfolders_are_searched(self, tmp_path, labels, folder):
         (tmp_path / folder).mkdir()
         write_labels(tmp_path / folder, labels)
-        assert load_cifar10n(tmp_path).target.shape == (N,)
+        assert labels_alone(tmp_path).target.shape == (N,)
 
     def test_npz_is_preferred(self, tmp_path, labels):
         write_human(tmp_path, {name: 0 * values for name, values in labels.items()})
         write_labels(tmp_path, labels)
-        assert load_cifar10n(tmp_path).target.any()
+        assert labels_alone(tmp_path).target.any()
 
     def test_environment_variable_is_the_default_home(
         self, tmp_path, labels, monkeypatch
     ):
         write_labels(tmp_path, labels)
         monkeypatch.setenv("SKLABELDIFF_DATA", str(tmp_path))
-        assert load_cifar10n().filename == str(tmp_path / "cifar10n_labels.npz")
+        assert labels_alone().filenames == [str(tmp_path / "cifar10n_labels.npz")]
 
     def test_missing_file_says_what_where_and_whence(self, tmp_path):
         with pytest.raises(FileNotFoundError) as info:
-            load_cifar10n(tmp_path)
+            labels_alone(tmp_path)
         message = str(info.value)
-        assert "No cifar10n_labels.npz or CIFAR-10_human.pt in" in message
+        assert "No CIFAR-10_human.pt (CIFAR-10N) in" in message
         assert str(tmp_path / "images") in message
         assert "UCSC-REAL/cifar-10-100n" in message
         assert "SKLABELDIFF_DATA" in message
@@ -180,31 +184,33 @@ class TestLoadCifar10n:
     def test_broken_labels_are_refused(self, tmp_path, labels, changes, message):
         write_labels(tmp_path, labels, **changes)
         with pytest.raises(ValueError, match=message):
-            load_cifar10n(tmp_path)
+            labels_alone(tmp_path)
 
     def test_labels_that_are_no_integers_are_refused(self, tmp_path, labels):
         np.savez(tmp_path / "cifar10n_labels.npz", **{**labels, "worst": np.zeros(N)})
         with pytest.raises(
             ValueError, match=r"worst has .* float64\. Expected integers"
         ):
-            load_cifar10n(tmp_path)
+            labels_alone(tmp_path)
 
     def test_features_come_as_float32_with_the_test_part(self, tmp_path, labels):
         write_labels(tmp_path, labels)
         write_features(tmp_path, labels)
-        data = load_cifar10n(tmp_path, features=True)
-        assert data.X.shape == (N, D) and data.X.dtype == np.float32
-        assert data.X_test.shape == (N_TEST, D) and data.X_test.dtype == np.float32
-        assert data.X[1, 0] == np.float16(3 / 7)
+        data = fetch_cifar10n(tmp_path, features=True)
+        assert data.data.shape == (N, D) and data.data.dtype == np.float32
+        assert (
+            data.data_test.shape == (N_TEST, D) and data.data_test.dtype == np.float32
+        )
+        assert data.data[1, 0] == np.float16(3 / 7)
         np.testing.assert_array_equal(data.target_test, np.arange(N_TEST) % 10)
-        assert "3 features of every image" in data.DESCR
+        assert "50000 rows, 3 features" in data.DESCR
 
     def test_missing_features_say_how_to_make_them(self, tmp_path, labels):
         write_labels(tmp_path, labels)
         with pytest.raises(
-            FileNotFoundError, match=r"No cifar10_features\.npz.*Encode"
+            FileNotFoundError, match=r"No cifar10_features\.npz.*encode the images"
         ):
-            load_cifar10n(tmp_path, features=True)
+            fetch_cifar10n(tmp_path, features=True)
 
     @pytest.mark.parametrize(
         ("changes", "message"),
@@ -219,7 +225,7 @@ class TestLoadCifar10n:
         write_labels(tmp_path, labels)
         write_features(tmp_path, labels, **changes)
         with pytest.raises(ValueError, match=message):
-            load_cifar10n(tmp_path, features=True)
+            fetch_cifar10n(tmp_path, features=True)
 
     def test_features_in_another_order_are_refused(self, tmp_path, labels):
         write_labels(tmp_path, labels)
@@ -227,9 +233,9 @@ class TestLoadCifar10n:
         moved = with_element(labels["clean"], 4, (true + 1) % 10)
         write_features(tmp_path, labels, y_train=moved)
         with pytest.raises(
-            ValueError, match=rf"row 4 is .* image is {true} \(and 1 such"
+            ValueError, match=rf"row 4 is .* image is {true} in .* \(and 1 such"
         ):
-            load_cifar10n(tmp_path, features=True)
+            fetch_cifar10n(tmp_path, features=True)
 
 
 class Touch:
@@ -254,7 +260,7 @@ UNION = np.array([[1, 1, 0], [0, 0, 1], [0, 1, 0]], dtype=bool)
 def write_labelme(folder, **changes):
     arrays = {
         "X": np.ones((3, 2), dtype=np.float32),
-        "candidates": UNION,
+        "candidates": np.ones((3, 8), dtype=bool),
         "y": [0, 2, 1],
         "answers": ANSWERS,
         "X_valid": np.ones((2, 2)),
@@ -265,18 +271,22 @@ def write_labelme(folder, **changes):
     np.savez(folder / "labelme_crowd.npz", **changed(arrays, changes))
 
 
-class TestLoadLabelme:
+class TestFetchLabelme:
+    @pytest.fixture(autouse=True)
+    def small(self, monkeypatch):
+        """The published set has three rows here."""
+        rows = {"train": 3, "valid": 2, "test": 4}
+        facts = replace(DATA_SETS["labelme"], rows=rows, n_features=2)
+        monkeypatch.setitem(DATA_SETS, "labelme", facts)
+
     def test_answers_make_the_candidates(self, tmp_path):
         write_labelme(tmp_path)
-        data = load_labelme(tmp_path)
-        Y, _ = candidates_from_votes(data.answers, missing_label=-1)
-        np.testing.assert_array_equal(Y, data.candidates)
+        data = fetch_labelme(tmp_path)
+        np.testing.assert_array_equal(data.candidates[:, :3], UNION)
+        assert data.candidates.shape == (3, 8) and not data.candidates[:, 3:].any()
         np.testing.assert_array_equal(data.answers, ANSWERS)
-        assert data.X_test.dtype == np.float32 and data.target_valid.tolist() == [0, 1]
-
-    def test_missing_file_says_where_and_whence(self, tmp_path):
-        with pytest.raises(FileNotFoundError, match=r"labelme_crowd\.npz.*Rodrigues"):
-            load_labelme(tmp_path)
+        assert data.data_test.dtype == np.float32
+        assert data.target_valid.tolist() == [0, 1]
 
     @pytest.mark.parametrize(
         ("changes", "message"),
@@ -285,27 +295,27 @@ class TestLoadLabelme:
                 {"answers": None, "X_test": None},
                 r"lacks answers, X_test\. It must hold",
             ),
-            ({"X_valid": np.ones((3, 2))}, r"X_valid has shape \(3, 2\), but y_valid"),
-            ({"X_test": np.ones((4, 3))}, r"X_test has shape \(4, 3\).* X 2 columns"),
-            ({"answers": ANSWERS[:2]}, r"2 rows of answers, but 3 of candidates"),
+            ({"X_valid": np.ones((3, 2))}, r"\(3, 2\), but .* \(valid\) have \(2, 2\)"),
+            ({"X_test": np.ones((4, 3))}, r"\(4, 3\), but .* \(test\) have \(4, 2\)"),
             (
-                {"answers": with_element(ANSWERS, (1, 1), 7)},
-                r"npz, answers: row 1 of votes has the answer 7",
+                {"y_test": [0, 1, 2, 8]},
+                r"target_test of row 3 is 8\. The classes are 0",
             ),
+            ({"answers": ANSWERS[:2]}, r"answers have shape \(2, 3\), but .* 3 rows"),
             (
-                {"answers": with_element(ANSWERS, (1, 1), 0)},
-                r"candidates of row 1 \(and 1 such rows in all\) are not the union",
+                {"answers": with_element(ANSWERS, (1, 1), 8)},
+                r"npz: row 1 has the answer 8\. The classes are 0 to 7",
             ),
         ],
     )
     def test_broken_file_is_refused(self, tmp_path, changes, message):
         write_labelme(tmp_path, **changes)
         with pytest.raises(ValueError, match=message):
-            load_labelme(tmp_path)
+            fetch_labelme(tmp_path)
 
 
 def test_labelme_as_published(data_home):
-    data = load_labelme(data_home)
+    data = fetch_labelme(data_home)
     rows = np.arange(len(data.target))
     two, _ = candidates_from_votes(data.answers, min_votes=2, missing_label=-1)
     any_, classes = candidates_from_votes(data.answers, missing_label=-1)
@@ -320,7 +330,7 @@ def test_labelme_as_published(data_home):
 
 
 def test_labelme_has_the_published_answers(data_home):
-    data = load_labelme(data_home)
+    data = fetch_labelme(data_home)
     asked = data.answers >= 0
     assert data.answers.shape == (1000, 59) and data.candidates.shape == (1000, 8)
     assert asked.sum(axis=1).mean() == pytest.approx(2.55, abs=0.005)
@@ -328,13 +338,13 @@ def test_labelme_has_the_published_answers(data_home):
     assert right == pytest.approx(0.740, abs=5e-4)
     inside = data.candidates[np.arange(1000), data.target].mean()
     assert inside == pytest.approx(0.889, abs=5e-4)
-    assert data.X_valid.shape == (500, 512) and data.X_test.shape == (1188, 512)
+    assert data.data_valid.shape == (500, 512) and data.data_test.shape == (1188, 512)
     assert data.target_valid.shape == (500,) and data.target_test.shape == (1188,)
 
 
 @pytest.fixture(scope="module")
 def cifar10n(data_home):
-    return load_cifar10n(data_home, features=True)
+    return fetch_cifar10n(data_home, features=True)
 
 
 @pytest.mark.parametrize(
@@ -374,10 +384,10 @@ def test_cifar10n_labels_follow_from_the_answers(cifar10n):
 
 
 def test_cifar10n_features_fit_the_labels(cifar10n):
-    assert cifar10n.X.shape == (50_000, 128) and cifar10n.X.dtype == np.float32
-    assert cifar10n.X_test.shape == (10_000, 128)
+    assert cifar10n.data.shape == (50_000, 128) and cifar10n.data.dtype == np.float32
+    assert cifar10n.data_test.shape == (10_000, 128)
     # The centre of a row's true class is the nearest one far more often than 10 %.
-    X, y = cifar10n.X_test, cifar10n.target_test
-    centres = np.array([cifar10n.X[cifar10n.target == c].mean(0) for c in range(10)])
+    X, y = cifar10n.data_test, cifar10n.target_test
+    centres = np.array([cifar10n.data[cifar10n.target == c].mean(0) for c in range(10)])
     distances = ((X[:, None] - centres) ** 2).sum(axis=2)
     assert (distances.argmin(axis=1) == y).mean() > 0.6

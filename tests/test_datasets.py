@@ -1,4 +1,4 @@
-"""Generators of candidate sets and the loader of real sets."""
+"""Generators of candidate sets and the loader of partial-label files."""
 
 from pathlib import Path
 
@@ -338,10 +338,10 @@ class TestLoadPLL:
     def test_layouts_give_the_same_arrays(self, tmp_path, write):
         write(tmp_path)
         toy = load_pll("toy", data_home=tmp_path)
-        assert toy.X.dtype == np.float32
+        assert toy.data.dtype == np.float32
         assert toy.candidates.dtype == bool
         assert toy.target.dtype == np.int64
-        np.testing.assert_array_equal(toy.X, FEATURES)
+        np.testing.assert_array_equal(toy.data, FEATURES)
         np.testing.assert_array_equal(toy.candidates, CANDIDATES)
         np.testing.assert_array_equal(toy.target, TRUTH)
         assert toy.name == "toy" and Path(toy.filename).parent == tmp_path
@@ -361,7 +361,7 @@ class TestLoadPLL:
         folder = tmp_path / subfolder
         folder.mkdir(parents=True, exist_ok=True)
         write_npz(folder / "toy.npz")
-        assert load_pll("toy", tmp_path).X.shape == (N, D)
+        assert load_pll("toy", tmp_path).data.shape == (N, D)
 
     @pytest.mark.parametrize(
         ("file", "name"),
@@ -378,19 +378,19 @@ class TestLoadPLL:
         write_mat(tmp_path / "temporary.mat")
         # savemat would append .mat to .MAT
         (tmp_path / "temporary.mat").rename(tmp_path / file)
-        np.testing.assert_array_equal(load_pll(name, tmp_path).X, FEATURES)
+        np.testing.assert_array_equal(load_pll(name, tmp_path).data, FEATURES)
 
     def test_suffix_chooses_between_files_of_one_name(self, tmp_path):
         write_npz(tmp_path / "toy.npz")
         write_mat(tmp_path / "toy.mat", data=FEATURES + 1)
-        assert load_pll("toy", tmp_path).X[0, 0] == 0
-        assert load_pll("toy.npz", tmp_path).X[0, 0] == 0
-        assert load_pll("toy.mat", tmp_path).X[0, 0] == 1
+        assert load_pll("toy", tmp_path).data[0, 0] == 0
+        assert load_pll("toy.npz", tmp_path).data[0, 0] == 0
+        assert load_pll("toy.mat", tmp_path).data[0, 0] == 1
 
     def test_environment_variable_is_the_default_home(self, tmp_path, monkeypatch):
         write_npz(tmp_path / "toy.npz")
         monkeypatch.setenv("SKLABELDIFF_DATA", str(tmp_path))
-        assert load_pll("toy").X.shape == (N, D)
+        assert load_pll("toy").data.shape == (N, D)
 
     def test_home_folder_is_the_last_resort(self, tmp_path, monkeypatch):
         monkeypatch.delenv("SKLABELDIFF_DATA", raising=False)
@@ -398,7 +398,7 @@ class TestLoadPLL:
         monkeypatch.setenv("USERPROFILE", str(tmp_path))
         (tmp_path / "sklabeldiff_data").mkdir()
         write_npz(tmp_path / "sklabeldiff_data" / "toy.npz")
-        assert load_pll("toy").X.shape == (N, D)
+        assert load_pll("toy").data.shape == (N, D)
 
     def test_return_X_y_gives_what_fit_takes(self, tmp_path):
         write_npz(tmp_path / "toy.npz")
@@ -418,7 +418,7 @@ class TestLoadPLL:
         )
         toy = load_pll("toy", tmp_path)
         assert toy.answers.dtype == np.int8
-        assert toy.X_test.dtype == np.float32 and toy.X_test.shape == (2, D)
+        assert toy.data_test.dtype == np.float32 and toy.data_test.shape == (2, D)
         np.testing.assert_array_equal(toy.target_test, TRUTH[:2])
         assert toy.name == "Toy set"
         assert "y_test" not in toy and "note" not in toy
@@ -529,7 +529,7 @@ class TestLoadPLL:
 )
 def test_real_set_is_as_published(data_home, name, shape, n_classes, mean_size, inside):
     data = load_pll(name, data_home)
-    assert data.X.shape == shape and np.isfinite(data.X).all()
+    assert data.data.shape == shape and np.isfinite(data.data).all()
     assert data.candidates.shape == (shape[0], n_classes)
     assert data.candidates.sum(axis=1).mean() == pytest.approx(mean_size, abs=5e-4)
     hit = data.candidates[np.arange(shape[0]), data.target].mean()
@@ -539,8 +539,8 @@ def test_real_set_is_as_published(data_home, name, shape, n_classes, mean_size, 
 def test_real_crowd_set_has_answers_and_clean_parts(data_home):
     data = load_pll("labelme_crowd", data_home)
     assert data.answers.shape == (1000, 59)
-    assert data.X_valid.shape == (500, 512) and data.target_valid.shape == (500,)
-    assert data.X_test.shape == (1188, 512) and data.target_test.shape == (1188,)
+    assert data.data_valid.shape == (500, 512) and data.target_valid.shape == (500,)
+    assert data.data_test.shape == (1188, 512) and data.target_test.shape == (1188,)
     union = np.zeros_like(data.candidates)
     row, worker = np.nonzero(data.answers >= 0)
     union[row, data.answers[row, worker]] = True

@@ -17,8 +17,9 @@ from scipy.io import loadmat
 from scipy.sparse import issparse
 from sklearn.utils import Bunch
 
-_ENVIRONMENT_VARIABLE = "SKLABELDIFF_DATA"
-_DEFAULT_HOME = "~/sklabeldiff_data"
+from sklabeldiff.datasets._bunch import read_npz
+from sklabeldiff.datasets._download import ENVIRONMENT_VARIABLE, resolve_home
+
 _SUBFOLDERS = ("", "pll", "controlled", "pll/controlled")
 
 _PALM = "PALM Lab, Southeast University (Min-Ling Zhang), Resources page"
@@ -46,8 +47,8 @@ def load_pll(
 ) -> Bunch | tuple[NDArray[np.float32], NDArray[np.bool_]]:
     """Load a partial-label set from a file on this machine.
 
-    No data comes with the package and nothing is downloaded: get the file from its
-    home page (the error says which) and put it in `data_home`.
+    Nothing is downloaded: :func:`fetch_pll` does that for the sets of the field. This
+    one reads any file of the two layouts, your own among them.
 
     Parameters
     ----------
@@ -64,15 +65,15 @@ def load_pll(
         ``sklabeldiff_data`` in the user's home.
 
     return_X_y : bool, default=False
-        Whether to return ``(X, candidates)``, which is what ``fit`` takes, in place of
-        the Bunch.
+        Whether to return ``(data, candidates)``, which is what ``fit`` takes, in place
+        of the Bunch.
 
     Returns
     -------
     data : Bunch
         With the attributes
 
-        X : ndarray of shape (n_samples, n_features), dtype=float32
+        data : ndarray of shape (n_samples, n_features), dtype=float32
             The features as the file has them, unscaled.
         candidates : ndarray of shape (n_samples, n_classes), dtype=bool
             The candidate sets.
@@ -85,9 +86,10 @@ def load_pll(
         filename : str
             The file that was read.
 
-        Further arrays of an npz file keep their names, with ``y_`` written ``target_``:
-        LabelMe has `answers`, `X_valid`, `target_valid`, `X_test` and `target_test`.
-    (X, candidates) : tuple
+        Further arrays of an npz file keep their names, with ``X_`` written ``data_``
+        and ``y_`` written ``target_``: LabelMe has `answers`, `data_valid`,
+        `target_valid`, `data_test` and `target_test`.
+    (data, candidates) : tuple
         If `return_X_y` is True.
 
     Raises
@@ -101,6 +103,7 @@ def load_pll(
 
     See Also
     --------
+    fetch_pll : The sets of the field, downloaded where they are missing.
     make_candidate_sets : Candidate sets for clean data, such as the "controlled" sets.
 
     Notes
@@ -131,11 +134,19 @@ def load_pll(
     >>> toy.target
     array([0, 1])
     """
-    home = _resolve_home(data_home)
-    path = _find(name, home)
+    home = resolve_home(data_home)
+    path = find_pll(name, home)
+    if path is None:
+        raise FileNotFoundError(_missing(name, home))
+    data = read_pll(path)
+    return (data.data, data.candidates) if return_X_y else data
+
+
+def read_pll(path: Path) -> Bunch:
+    """Read a file of either layout; ValueError if it is not one."""
     raw = _read_npz(path) if path.suffix.lower() == ".npz" else _read_mat(path)
     data = Bunch(
-        X=_dense(raw.pop("X")).astype(np.float32),
+        data=_dense(raw.pop("X")).astype(np.float32),
         candidates=_dense(raw.pop("candidates")) > 0,
         target=_dense(raw.pop("y")).astype(np.int64),
         name=str(raw.pop("name", path.stem)),
@@ -147,36 +158,48 @@ def load_pll(
     for key, value in raw.items():
         if key.startswith("y_"):
             data["target_" + key[2:]] = value.astype(np.int64)
+        elif key.startswith("X_"):
+            data["data_" + key[2:]] = value.astype(np.float32)
         else:
-            data[key] = value.astype(np.float32) if key.startswith("X_") else value
-    return (data.X, data.candidates) if return_X_y else data
+            data[key] = value
+    return data
 
 
-def _resolve_home(data_home: str | os.PathLike[str] | None) -> Path:
-    """Folder to search: argument, environment variable or default."""
-    if data_home is None:
-        data_home = os.environ.get(_ENVIRONMENT_VARIABLE) or _DEFAULT_HOME
-    return Path(data_home).expanduser()
-
-
-def _find(name: str, home: Path) -> Path:
-    """Path of the first file of that name, or FileNotFoundError."""
-    asked = Path(name)
-    suffix = asked.suffix.lower() if asked.suffix.lower() in (".npz", ".mat") else ""
-    wanted = _plain(asked.stem if suffix else asked.name)
-    folders = [home / sub / asked.parent for sub in _SUBFOLDERS]
-    for path in _data_files(folders):
-        if _plain(path.stem) == wanted and path.suffix.lower().startswith(suffix):
+def find_pll(name: str, home: Path) -> Path | None:
+    """Path of the first file of that name, however it is spelt."""
+    suffix, wanted = _parts(name)
+    for path in _data_files(_folders(name, home)):
+        if plain_name(path.stem) == wanted and path.suffix.lower().startswith(suffix):
             return path
+    return None
+
+
+def _missing(name: str, home: Path) -> str:
+    """Say where a file was looked for, what is there, and whence it is to be had."""
+    suffix, wanted = _parts(name)
+    folders = _folders(name, home)
     found = sorted({path.stem for path in _data_files(folders)})
-    raise FileNotFoundError(
+    return (
         f"No file named {name!r} ({suffix or '.npz or .mat'}, upper or lower case) in "
         f"{', '.join(map(str, folders))}. "
         f"Found there: {', '.join(found) if found else 'no such file at all'}. "
-        "Nothing is downloaded: get the set from its home page "
-        f"({_HOME_PAGES.get(wanted, _PALM)}) and put it in one of these folders, or "
-        f"name yours in data_home or the environment variable {_ENVIRONMENT_VARIABLE}."
+        "load_pll downloads nothing: get the set from its home page "
+        f"({_HOME_PAGES.get(wanted, _PALM)}) or with the fetch_ function of its name, "
+        "and put it in one of these folders, or name yours in data_home or the "
+        f"environment variable {ENVIRONMENT_VARIABLE}."
     )
+
+
+def _parts(name: str) -> tuple[str, str]:
+    """Suffix, if the name has a known one, and the plain name without it."""
+    asked = Path(name)
+    suffix = asked.suffix.lower() if asked.suffix.lower() in (".npz", ".mat") else ""
+    return suffix, plain_name(asked.stem if suffix else asked.name)
+
+
+def _folders(name: str, home: Path) -> list[Path]:
+    """Folders where a file of that name is looked for."""
+    return [home / sub / Path(name).parent for sub in _SUBFOLDERS]
 
 
 def _data_files(folders: list[Path]) -> Iterator[Path]:
@@ -189,15 +212,14 @@ def _data_files(folders: list[Path]) -> Iterator[Path]:
                 )
 
 
-def _plain(name: str) -> str:
+def plain_name(name: str) -> str:
     """Letters and digits of a name, lower case: "Yahoo! News" -> "yahoonews"."""
     return "".join(c for c in name.casefold() if c.isalnum())
 
 
 def _read_npz(path: Path) -> dict[str, Any]:
     """Arrays of our own layout: X (n, d), candidates (n, C), y (n,), extras."""
-    with np.load(path, allow_pickle=False) as file:
-        raw = dict(file)
+    raw = read_npz(path, ())
     _check_keys(raw, ("X", "candidates", "y"), path)
     return raw
 
@@ -244,12 +266,12 @@ def _dense(array: Any) -> NDArray[Any]:
 
 def _check_rows(data: Bunch, path: Path) -> None:
     """Refuse arrays that do not fit together and rows without a candidate."""
-    if not (data.X.ndim == data.candidates.ndim == 2 and data.target.ndim == 1) or not (
-        len(data.X) == len(data.candidates) == len(data.target)
-    ):
+    if not (
+        data.data.ndim == data.candidates.ndim == 2 and data.target.ndim == 1
+    ) or not (len(data.data) == len(data.candidates) == len(data.target)):
         raise ValueError(
-            f"{path}: features {data.X.shape}, candidates {data.candidates.shape} and "
-            f"true classes {data.target.shape} do not describe the same rows. In "
+            f"{path}: features {data.data.shape}, candidates {data.candidates.shape} "
+            f"and true classes {data.target.shape} do not describe the same rows. In "
             "MATLAB files data is (n_samples, n_features), target and partial_target "
             "are (n_classes, n_samples)."
         )
@@ -274,13 +296,13 @@ def _describe(data: Bunch, source: str, note: str, path: Path) -> str:
     n_classes = data.candidates.shape[1]
     inside = data.candidates[rows, data.target].mean()
     lines = [
-        f"{data.name}: {data.X.shape[0]} rows, {data.X.shape[1]} features, "
+        f"{data.name}: {data.data.shape[0]} rows, {data.data.shape[1]} features, "
         f"{n_classes} classes of which {np.unique(data.target).size} occur.",
         f"{data.candidates.sum(axis=1).mean():.3f} candidates a row on average; the "
         f"true class is among them in {inside:.1%} of the rows.",
         note,
         f"Source: {source or path.name}",
-        f"Home page: {_HOME_PAGES.get(_plain(path.stem), _PALM)}. Its terms of use "
+        f"Home page: {_HOME_PAGES.get(plain_name(path.stem), _PALM)}. Its terms of use "
         "apply: several sets are for academic use only.",
     ]
     return "\n".join(line for line in lines if line)
