@@ -60,9 +60,9 @@ def main(save: Path | None, command: str, threads: int = 2) -> int:
             "",
             *provenance(command, f"0; {threads} threads, device {device}"),
             "",
-            f"Medians of {REPEATS} turns, blocks of {BATCH}. The last three columns are "
-            "ratios of images a second to the loop by hand; the first of them is to be "
-            f"{TARGET:g} at least.",
+            f"Medians of {REPEATS} turns, blocks of {BATCH}. The last three columns "
+            "are ratios of images a second to the loop by hand; the first of them is "
+            f"to be {TARGET:g} at least.",
             "",
             *markdown(head, [cells for cells, _ in rows]),
         ]

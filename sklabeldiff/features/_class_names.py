@@ -93,8 +93,9 @@ def encode_names(
     tokens = tokenizer(
         texts, padding=True, truncation=True, max_length=length, return_tensors="pt"
     )
+    taken = {name: tokens[name] for name in ("input_ids", "attention_mask")}
     with torch.inference_mode():
-        features = clip.get_text_features(**tokens)
+        features = clip.get_text_features(**taken)
         features = getattr(features, "pooler_output", features)  # transformers >= 5
         each = normalize(features, dim=-1).reshape(len(names), len(prompts), -1)
         directions = normalize(each.mean(1), dim=-1)

@@ -28,7 +28,7 @@ from ._class_names import (
 from ._encoding import Encoder
 from ._image_base import ImageExtractor
 from ._images import require
-from ._transformers import content_of, load_pil_processor, loading
+from ._transformers import content_of, load_processor, loading
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -331,7 +331,7 @@ class CLIPFeatures(ImageExtractor):
         require("PIL.Image")
         with loading(name, "CLIP model", verbose=self.verbose):
             module = _load_vision_model(transformers, name)
-            processor = load_pil_processor(transformers, name, "CLIPImageProcessor")
+            processor = load_processor(transformers, name)
 
         def preprocess(images: list[Image]) -> Tensor:
             pixels: Tensor = processor(images=images, return_tensors="pt").pixel_values

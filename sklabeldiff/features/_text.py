@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator
 from itertools import islice
 from os import PathLike
 from reprlib import repr as shortened
+from threading import Lock
 from typing import Any
 
 import numpy as np
@@ -22,6 +23,8 @@ from ._store import content_key
 from ._transformers import content_of, loading
 
 PART_ROWS = 4096  # of a stream that are in memory together
+# A tokenizer changes its own settings while it works, and refuses a second thread.
+_TOKENIZING = Lock()
 _LENGTHS = 16  # tokens: texts are filled up to multiples of it
 
 
@@ -164,12 +167,13 @@ class TextFeatures(FeatureExtractor):
         library = require("sentence_transformers", "text")
         name = str(self.model)
         with loading(name, "sentence encoder", verbose=self.verbose):
-            module = library.SentenceTransformer(name, device="cpu")
+            module = _load_module(library, name)
         tokenize = getattr(module, "preprocess", None) or module.tokenize
         unit_length = self.normalize
 
         def preprocess(texts: list[str]) -> dict[str, Any]:
-            batch = tokenize(texts)
+            with _TOKENIZING:
+                batch = tokenize(texts)
             return {k: _filled_up(v, k, module.tokenizer) for k, v in batch.items()}
 
         def encode(batch: dict[str, Any]) -> Tensor:
@@ -183,9 +187,12 @@ class TextFeatures(FeatureExtractor):
         """Put texts of the same filled-up length into blocks."""
         module: Any = encoder.module
         for part in cut(rows, PART_ROWS):  # what is tokenized twice is soon used
-            tokens = module.tokenizer(
-                source.items(part), truncation=True, max_length=module.max_seq_length
-            )
+            with _TOKENIZING:
+                tokens = module.tokenizer(
+                    source.items(part),
+                    truncation=True,
+                    max_length=module.max_seq_length,
+                )
             of_length: dict[int, list[int]] = defaultdict(list)
             for row, ids in zip(part, tokens["input_ids"], strict=True):
                 of_length[_rounded_up(len(ids))].append(row)
@@ -275,6 +282,16 @@ def _parts(texts: Iterable[Any], prompt: str, note_bad: bool) -> Iterator[Texts]
     while part := list(islice(stream, PART_ROWS)):
         yield Texts(part, prompt, first_row, note_bad)
         first_row += len(part)
+
+
+def _load_module(library: Any, name: str) -> Any:
+    """Load a sentence encoder; a folder that is not there is an OSError like others."""
+    try:
+        return library.SentenceTransformer(name, device="cpu")
+    except ValueError as error:  # sentence-transformers before version 5
+        if "not found" not in str(error):
+            raise
+        raise OSError(str(error)) from error
 
 
 def _width(module: Any) -> int | None:

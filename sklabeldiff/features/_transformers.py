@@ -42,16 +42,14 @@ def loading(name: str, kind: str, *, verbose: int) -> Iterator[None]:
             ) from error
 
 
-def load_pil_processor(transformers: ModuleType, name: str, cls: str) -> Any:
+def load_processor(transformers: ModuleType, name: str) -> Any:
     """Load an image processor on Pillow: the other one wants torchvision."""
-    try:
-        processor = getattr(transformers, f"{cls}Pil")  # transformers >= 5
-    except AttributeError:
-        processor = getattr(transformers, cls)
-        # It takes an image of one pixel's height for one of one channel otherwise.
-        form = {"input_data_format": "channels_last"}
-        return partial(processor.from_pretrained(name), **form)
-    return processor.from_pretrained(name)
+    auto = transformers.AutoImageProcessor
+    if int(transformers.__version__.partition(".")[0]) >= 5:
+        return auto.from_pretrained(name, backend="pil")
+    processor = auto.from_pretrained(name, use_fast=False)
+    # It takes an image of one pixel's height for one of one channel otherwise.
+    return partial(processor, input_data_format="channels_last")
 
 
 def content_of(model: str | PathLike[str], kind: str, verbose: int) -> str:

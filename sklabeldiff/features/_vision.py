@@ -16,7 +16,7 @@ from sklabeldiff._parameters import check_option
 from ._encoding import Encoder
 from ._image_base import ImageExtractor
 from ._images import require
-from ._transformers import content_of, loading
+from ._transformers import content_of, load_processor, loading
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -177,7 +177,7 @@ class VisionFeatures(ImageExtractor):
         require("PIL.Image")
         with loading(name, "image model", verbose=self.verbose):
             module, missing = _load_image_model(transformers, name)
-            processor = _load_processor(transformers, name)
+            processor = load_processor(transformers, name)
         has_pooler = not any("pool" in key for key in missing)
         absent = [key for key in missing if "pool" not in key]
         if absent:
@@ -221,14 +221,6 @@ def _load_image_model(transformers: ModuleType, name: str) -> tuple[Any, list[st
             "images. For texts use TextFeatures."
         )
     return model, sorted(report["missing_keys"])
-
-
-def _load_processor(transformers: ModuleType, name: str) -> Any:
-    """Load the image processor on Pillow: the other one wants torchvision."""
-    auto = transformers.AutoImageProcessor
-    if int(transformers.__version__.partition(".")[0]) >= 5:
-        return auto.from_pretrained(name, backend="pil")
-    return auto.from_pretrained(name, use_fast=False)
 
 
 def _pooled(output: Any, pooling: str, has_pooler: bool) -> Tensor:

@@ -110,7 +110,8 @@ def test_network_without_weights_works(pixels, precision):
     network = nn.Sequential(nn.AdaptiveAvgPool2d(1))
     encoder = TorchFeatures(network, device="cpu", precision=precision)
     expected = pixels.mean((1, 2)) / 255
-    np.testing.assert_allclose(encoder.transform(pixels), expected, atol=1e-5)
+    atol = 1e-5 if precision == "float32" else 0.02  # 8 bits of mantissa
+    np.testing.assert_allclose(encoder.transform(pixels), expected, atol=atol)
 
 
 def test_width_is_known_after_fit_and_after_a_stream(encoder, pixels):

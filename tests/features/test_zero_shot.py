@@ -72,10 +72,11 @@ def direct_proba(folder, pixels, texts, processor):
     model = transformers.CLIPModel.from_pretrained(folder).eval()
     tokenizer = transformers.AutoTokenizer.from_pretrained(folder)
     images = [Image.fromarray(image) for image in pixels]
+    tokens = tokenizer(texts, padding=True, return_tensors="pt")
     with torch.no_grad():
         output = model(
             **processor(images=images, return_tensors="pt"),
-            **tokenizer(texts, padding=True, return_tensors="pt"),
+            **{name: tokens[name] for name in ("input_ids", "attention_mask")},
         )
     return output.logits_per_image.softmax(1).numpy()
 
