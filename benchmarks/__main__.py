@@ -1,4 +1,4 @@
-"""The command line: ``python -m benchmarks SUITE``, ``show SUITE`` or ``speed``."""
+"""The command line: ``python -m benchmarks SUITE``, ``show SUITE`` or a measurement."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import shlex  # noqa: E402
 import sys  # noqa: E402
 from pathlib import Path  # noqa: E402
 
-from benchmarks import encoding, report, runner, speed  # noqa: E402
+from benchmarks import encoding, report, runner, simclr, speed  # noqa: E402
 from benchmarks.suites import SUITES  # noqa: E402
 
 
@@ -39,6 +39,9 @@ def parser() -> argparse.ArgumentParser:
     sub.add_argument("--save", type=Path, metavar="FILE", help="markdown file")
     sub = commands.add_parser("encoding", help="images a second, against a bare loop")
     sub.add_argument("--save", type=Path, metavar="FILE", help="markdown file")
+    sub = commands.add_parser("simclr", help="features learnt without labels")
+    simclr.add_arguments(sub)
+    sub.add_argument("--save", type=Path, metavar="FILE", help="markdown file")
     return top
 
 
@@ -50,9 +53,11 @@ def main(argv: list[str] | None = None) -> int:
     )
     if args.command == "speed":
         return speed.main(args.repeats, args.save, command)
-
     if args.command == "encoding":
         return encoding.main(args.save, command)
+    if args.command == "simclr":
+        return simclr.main(args, command)
+
     what = args.what if args.command == "show" else args.command
     try:
         tasks = runner.make_tasks(

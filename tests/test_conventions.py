@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import sklearn
+import torch
 from sklearn.base import clone
 from sklearn.datasets import load_iris
 from sklearn.model_selection import GridSearchCV, cross_val_score, cross_validate
@@ -15,10 +16,10 @@ from sklearn.preprocessing import StandardScaler
 
 from sklabeldiff import (
     CandidateBinarizer,
-    CLIPFeatures,
     DDMPClassifier,
     DTMClassifier,
     baselines,
+    features,
 )
 from sklabeldiff.baselines import PLKNNClassifier
 from sklabeldiff.calibration import (
@@ -26,6 +27,7 @@ from sklabeldiff.calibration import (
     RejectOptionClassifier,
 )
 from sklabeldiff.datasets import make_candidate_sets
+from sklabeldiff.features import TorchFeatures
 from sklabeldiff.model_selection import CandidateStratifiedKFold
 
 API = Path(__file__).parents[1] / "docs" / "api.rst"
@@ -35,6 +37,11 @@ CLASSIFIERS = [
     *(getattr(baselines, name)() for name in baselines.__all__),
     CandidateCalibratedClassifier(PLKNNClassifier(), cv=2),
     RejectOptionClassifier(PLKNNClassifier(), cv=2),
+]
+EXTRACTORS = [
+    TorchFeatures(torch.nn.Identity()) if name == "TorchFeatures" else kind()
+    for name in features.__all__
+    for kind in [getattr(features, name)]
 ]
 classifiers = pytest.mark.parametrize(
     "estimator", CLASSIFIERS, ids=lambda e: type(e).__name__
@@ -50,7 +57,7 @@ def iris():
 class TestShown:
     @pytest.mark.parametrize(
         "estimator",
-        [*CLASSIFIERS, CLIPFeatures(), CandidateBinarizer()],
+        [*CLASSIFIERS, *EXTRACTORS, CandidateBinarizer()],
         ids=lambda e: type(e).__name__,
     )
     def test_link_leads_to_a_page_of_the_documentation(self, estimator):

@@ -42,6 +42,7 @@ WATCHED = "tests/core/test_noisy_training.py"
 MATRICES = "tests/core/test_transition_diffusion.py"
 NOISE = "tests/test_noise.py"
 DTM = "tests/test_dtm.py"
+FEATURES = "tests/features"
 
 # Patch -> tests that must fail under it, each by itself. The name says the method and
 # the check of its page.
@@ -173,6 +174,40 @@ MUTANTS = {
     ],
     "dtm_20_class_that_never_occurs": [
         f"{DTM}::test_class_that_never_occurs_is_named",
+    ],
+    "features_01_open_block": [
+        f"{FEATURES}/test_torch.py::test_features_do_not_depend_on_batch_split_or_order",
+    ],
+    "features_02_turned_rows": [
+        f"{FEATURES}/test_torch.py::test_features_do_not_depend_on_batch_split_or_order",
+        f"{FEATURES}/test_image_forms.py::test_streams_give_the_same_features_in_order",
+    ],
+    "features_03_trusted_shard": [
+        f"{FEATURES}/test_store.py::test_damaged_shard_is_removed_and_missed",
+    ],
+    "features_04_no_claims": [
+        f"{FEATURES}/test_store.py::test_key_is_claimed_once",
+        f"{FEATURES}/test_store.py::test_threads_share_a_folder",
+    ],
+    "features_05_lost_work": [
+        f"{FEATURES}/test_cache.py::test_interrupted_work_is_kept",
+    ],
+    "features_06_copies_encoded_again": [
+        f"{FEATURES}/test_cache.py::test_order_and_copies_do_not_matter",
+    ],
+    "features_07_one_class_too_many": [
+        f"{FEATURES}/test_zero_shot.py"
+        "::test_candidates_are_the_smallest_sets_that_reach_the_mass",
+    ],
+    "features_08_random_pooler": [
+        f"{FEATURES}/test_vision.py::test_features_equal_a_direct_call_of_transformers",
+    ],
+    "features_09_channels_kept": [
+        f"{FEATURES}/test_image_forms.py"
+        "::test_every_form_of_the_same_images_gives_the_same_features",
+    ],
+    "features_10_unsorted_texts": [
+        f"{FEATURES}/test_text.py::test_short_texts_pass_through_in_short_blocks",
     ],
 }
 
