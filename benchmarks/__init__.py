@@ -1,18 +1,21 @@
 """Measurements of sklabeldiff: ``python -m benchmarks SUITE|show|speed``.
 
-suites           the tables: accuracy, ablation, noisy, noisy-ablation, issues
+suites           the tables: accuracy, ablation, noisy, noisy-ablation, issues, images
 frame            what a suite, a method and a split are
 cells            sets with candidates, real and made, and their folds
 noisy_cells      sets with wrong labels, real and made
+image_cells      features of images with labels of every form; `image_features` encodes
+                 those of Fashion-MNIST, once
 methods          what is compared on candidate sets; `controls` holds the parts of DDMP
                  on their own
 noisy_methods    what is compared on wrong labels; `peers` holds the methods of others
+image_methods    what is compared on images, from both of these
 measures         what is measured on a split
 sources          which files decide a result
 runner           runs every method on every fold, one process a core, and keeps each
                  result
 scores           means, ranks and paired differences of results
 report           the tables as markdown, and the goals; `noisy_report` those of wrong
-                 labels
+                 labels, `image_report` those of images
 speed            training loop, memory and fit times against their targets
 """

@@ -5,6 +5,9 @@ from __future__ import annotations
 from benchmarks import (
     calibration,
     cells,
+    image_cells,
+    image_methods,
+    image_report,
     measures,
     methods,
     noisy_cells,
@@ -68,6 +71,17 @@ SUITES = {
         measure=measures.issue_precision,
         body=noisy_report.issues_body,
         folder="issues",
+        packages=("cleanlab",),
+    ),
+    "images": Suite(
+        title="Images",
+        help="frozen features of images, every form of label (12 cells)",
+        cells=image_cells.CELLS,
+        methods=image_methods.image_methods,
+        split=image_cells.split,
+        measure=image_cells.measure,
+        body=image_report.images_body,
+        folder="images",
         packages=("cleanlab",),
     ),
     "selection": Suite(
