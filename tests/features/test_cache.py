@@ -89,9 +89,7 @@ def test_array_and_pil_images_share_their_features(encoder, images, log):
 def test_files_are_known_by_their_bytes_and_not_decoded_again(
     encoder, images, log, tmp_path, monkeypatch
 ):
-    paths = [tmp_path / f"{row}.png" for row in range(30)]
-    for path, image in zip(paths, images, strict=True):
-        Image.fromarray(image).save(path)
+    paths = as_files(images, tmp_path)
     expected = encoder.transform(paths)
     copy = paths[3].rename(tmp_path / "renamed.png")
     monkeypatch.setattr(Image, "open", None)
@@ -163,9 +161,7 @@ def test_truncated_shard_is_computed_again(encoder, images, log):
 
 
 def test_bad_rows_are_nan_and_tried_again(encoder, images, tmp_path, log):
-    paths = [tmp_path / f"{row}.png" for row in range(4)]
-    for path, image in zip(paths, images, strict=False):
-        Image.fromarray(image).save(path)
+    paths = as_files(images[:4], tmp_path)
     whole = paths[1].read_bytes()
     for path in (paths[1], paths[2]):  # two copies of one broken file
         path.write_bytes(whole[:60])
@@ -187,8 +183,23 @@ def test_threads_divide_the_work(encoder, images, log):
     assert counts(log) == dict.fromkeys(range(30), 1)
 
 
+def as_files(images, folder):
+    paths = [folder / f"{row}.png" for row in range(len(images))]
+    for path, image in zip(paths, images, strict=True):
+        Image.fromarray(image).save(path)
+    return paths
+
+
+SEARCHED = {
+    "array": lambda images, folder: images,
+    "PIL images": lambda images, folder: [Image.fromarray(image) for image in images],
+    "files": as_files,
+}
+
+
+@pytest.mark.parametrize("form", SEARCHED)
 def test_search_with_clip_and_ddmp_encodes_each_image_once(
-    clip_folder, tmp_path, monkeypatch
+    clip_folder, tmp_path, monkeypatch, form
 ):
     """The line that this package is asked for; 3 candidates x 3 folds."""
     seen = []
@@ -204,11 +215,13 @@ def test_search_with_clip_and_ddmp_encodes_each_image_once(
         return encoder
 
     monkeypatch.setattr(CLIPFeatures, "_load", counted)
-    X = make_images(18, side=16)
-    X[::2, :, :, 1] //= 4
+    images = make_images(18, side=16)
+    images[::2, :, :, 1] //= 4
+    X = SEARCHED[form](images, tmp_path)
     sets = np.where(np.arange(18) % 2, {"a"}, {"b"})
     sets[:4] = {"a", "b"}
-    enc = CLIPFeatures(clip_folder, device="cpu", batch_size=1, cache_dir=tmp_path)
+    enc = CLIPFeatures(clip_folder, device="cpu", batch_size=1)
+    enc.set_params(cache_dir=tmp_path / "cache")
     pipeline = Pipeline([("enc", enc), ("clf", DDMPClassifier(max_epochs=3))])
     search = GridSearchCV(pipeline, {"clf__gamma": [0, 0.1, 0.3]}, cv=3)
     search.fit(X, np.array([frozenset(s) for s in sets]))

@@ -277,6 +277,36 @@ def test_unreadable_file_is_named(encoder, paths, tmp_path, cut):
         encoder.transform([*paths[:5], broken])
 
 
+def damage(path, image, kind):
+    """Save an image as a file that opens, but cannot be read to its end."""
+    path = path.with_suffix("." + kind.split()[-1])
+    Image.fromarray(image).save(path)
+    content = bytearray(path.read_bytes())
+    if kind.startswith("truncated"):
+        del content[len(content) // 2 :]
+    else:
+        content[len(content) // 2] ^= 255
+    path.write_bytes(content)
+    return path
+
+
+@pytest.mark.parametrize(
+    "kind", ["truncated png", "damaged png", "truncated jpeg", "truncated bmp"]
+)
+@pytest.mark.parametrize("cached", [False, True])
+def test_damaged_file_is_named_before_the_network_runs(
+    encoder, pixels, paths, tmp_path, kind, cached
+):
+    module = encoder.fit(paths)._encoder().module
+    module.register_forward_pre_hook(lambda *_: pytest.fail("the network runs"))
+    encoder.set_params(cache_dir=tmp_path / "cache" if cached else None)
+    broken = damage(tmp_path / "broken", pixels[0], kind)
+    with pytest.raises(
+        ValueError, match=r"row 7: .*broken\..* cannot be read.*Replace"
+    ):
+        encoder.transform([*paths, broken])
+
+
 def test_truncated_pil_image_is_named(encoder, paths, tmp_path):
     broken = tmp_path / "broken.png"
     broken.write_bytes(paths[0].read_bytes()[:300])
