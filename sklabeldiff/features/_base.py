@@ -11,7 +11,9 @@ import json
 import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import replace
+from functools import partial
 from hashlib import blake2b
 from os import PathLike
 from pathlib import Path
@@ -32,8 +34,9 @@ from sklabeldiff._documented import DocumentedMixin
 from sklabeldiff._parameters import check_number, check_option
 
 from ._encoding import Encoder, Rows, Source, cut
-from ._gathering import Gatherer, named
-from ._store import FeatureStore
+from ._gathering import Gatherer, NothingReadableError, named
+from ._image_forms import is_stream
+from ._store import SHARD_ROWS, DamagedShardError, FeatureStore, unusable
 
 _DTYPES = {
     "float32": torch.float32,
@@ -67,12 +70,14 @@ class FeatureExtractor(
     cache_dtype: str
     on_error: str
     verbose: int
+    n_features_out_: int
 
     _unit = "row"  # of the progress bar
+    _claim_rows = SHARD_ROWS  # that a process takes over at a time
 
     # What was loaded last, and for which parameters. Never copied, never pickled.
     _loaded: tuple[Any, Encoder] | None = None
-    _width: int | None = None  # of the last features; for networks that do not say
+    _width: int | None = None  # columns of the last output
 
     @with_callbacks
     def fit(self, X: Any, y: Any = None) -> Self:
@@ -91,11 +96,14 @@ class FeatureExtractor(
         self : object
             This transformer.
         """
+        if hasattr(self, "n_features_out_"):
+            del self.n_features_out_
         sources, n_rows = self._sources(X, reset=True)
         task = FitTask(self, X, y)
-        width = self._find_width(sources if n_rows else iter(()))
-        if width is not None:
-            self.n_features_out_ = width + self._n_extra
+        self._width = self._find_width(sources if n_rows else iter(()))
+        if self._width is not None:
+            self._width += self._n_extra
+            self.n_features_out_ = self._width
         task.end()
         return self
 
@@ -114,30 +122,41 @@ class FeatureExtractor(
             (on the CPU): not on the other rows, their order or their number.
         """
         features = self._extended(self._features(X))
-        if not hasattr(self, "_n_features_out"):
-            self._width = features.shape[1]
+        self._width = features.shape[1]
         return features
 
     def _features(self, X: Any) -> NDArray[np.float32]:
         """Compute the network's output, or read it from the cache. -> (n, d)."""
-        return self._gathered(*self._sources(X, reset=False))
+        try:
+            return self._gathered(*self._sources(X, reset=False))
+        except DamagedShardError:
+            if is_stream(X):  # it is used up
+                raise
+            return self._gathered(*self._sources(X, reset=False))
 
     def _gathered(
         self, sources: Iterator[Source], n_rows: int | None
     ) -> NDArray[np.float32]:
         """Compute the features of all sources, or read them from the cache."""
+        folder = None if self.cache_dir is None else self._cache_folder()
         with self._progress_bar(n_rows) as bar:
-            gatherer = Gatherer(self._encoder, self._blocks, self.batch_size, bar)
-            if self.cache_dir is None:
+            gatherer = Gatherer(
+                partial(self._encoder, folder),
+                self._blocks,
+                self.batch_size,
+                self._claim_rows,
+                bar,
+            )
+            if folder is None:
                 features = gatherer.compute(sources, n_rows)
             else:
-                with FeatureStore(self._cache_folder(), self.cache_dtype) as store:
+                with FeatureStore(folder, self.cache_dtype) as store:
                     features = gatherer.recall(store, sources)
         if gatherer.bad:
             warnings.warn(
                 f"{len(gatherer.bad)} rows of X cannot be read, and their features are "
                 f"NaN: {named(gatherer.bad)}",
-                stacklevel=4,
+                stacklevel=5,  # past scikit-learn's wrapper of transform
             )
         return features
 
@@ -188,15 +207,21 @@ class FeatureExtractor(
         assert self.cache_dir is not None
         home = Path(self.cache_dir).expanduser()
         folder = home / f"{type(self).__name__}-{name}-{self.cache_dtype}"
-        if not folder.exists():
-            folder.mkdir(parents=True, exist_ok=True)
-            (folder / "identity.json").write_text(text + "\n")  # for people
+        try:
+            if not folder.exists():
+                folder.mkdir(parents=True, exist_ok=True)
+                (folder / "identity.json").write_text(text + "\n")  # for people
+        except OSError as error:
+            raise unusable(folder, error) from error
         return folder
 
-    def _encoder(self) -> Encoder:
-        """Give the network, loaded on first use and after `set_params`."""
+    def _encoder(self, folder: Path | None = None) -> Encoder:
+        """Give the network, loaded on first use and after `set_params`.
+
+        `folder` is that of its cache: another name means other weights.
+        """
         device, dtype = _resolve(self.device, self.precision)
-        key = (*self._loaded_from(), device, dtype)
+        key = (*self._loaded_from(), device, dtype, folder)
         if self._loaded is None or self._loaded[0] != key:
             encoder = replace(self._load(), device=device, dtype=dtype)
             encoder.module.to(device, dtype).eval().requires_grad_(False)
@@ -205,17 +230,17 @@ class FeatureExtractor(
 
     def _find_width(self, sources: Iterator[Source]) -> int | None:
         """Length of the features, with the least work; None if only a row can tell."""
-        if self.cache_dir is not None:
-            with FeatureStore(self._cache_folder(), self.cache_dtype) as store:
+        folder = None if self.cache_dir is None else self._cache_folder()
+        if folder is not None:
+            with FeatureStore(folder, self.cache_dtype) as store:
                 if store.width is not None:
                     return store.width
-        encoder = self._encoder()
-        if encoder.n_features_out is not None:
-            return encoder.n_features_out
-        for source in sources:
-            if not source.bad_rows:
-                return self._gathered(iter([source.head()]), 1).shape[1]
-        return None
+        width = self._encoder(folder).n_features_out
+        for source in sources if width is None else ():
+            if 0 not in (source.bad_rows or ()):
+                with suppress(NothingReadableError):
+                    return self._gathered(iter([source.head()]), 1).shape[1]
+        return width
 
     def _check_parameters(self) -> None:
         """Check the shared parameters, before any work."""
@@ -239,10 +264,10 @@ class FeatureExtractor(
 
         Never loads: scikit-learn asks for all attributes to show an estimator.
         """
-        if "n_features_out_" in vars(self):
-            return self.n_features_out_
         if self._width is not None:
             return self._width
+        if "n_features_out_" in vars(self):  # of subclasses that learn
+            return self.n_features_out_
         if self._loaded is not None and self._loaded[1].n_features_out is not None:
             return self._loaded[1].n_features_out + self._n_extra
         raise AttributeError("The network is not loaded yet: call fit.")
@@ -275,6 +300,8 @@ def _resolve(
             f"device={str(device)!r} cannot be used here ({error}). Use device='auto' "
             "or device='cpu'."
         ) from error
+    if chosen.type == "meta":
+        raise ValueError("device='meta' holds no numbers. Use device='auto' or 'cpu'.")
     if precision == "auto":
         # CUDA's float16 units are several times faster; elsewhere it gains little.
         precision = "float16" if chosen.type == "cuda" else "float32"

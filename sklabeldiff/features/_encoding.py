@@ -17,6 +17,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from ._images import ArrayImages, stack_pixels
+
 MAX_THREADS = 4  # that prepare blocks; more of them only share Python's lock
 
 Batch = Any  # a tensor of b rows, or a dict of such tensors and of what else is needed
@@ -111,17 +113,16 @@ def cut(rows: Rows, size: int) -> Iterator[Rows]:
 
 def _prepare(encoder: Encoder, source: Source, rows: Rows) -> tuple[Rows, Batch | None]:
     """Read and preprocess one block; rows that cannot be read are left out."""
-    images: Any = source  # only sources of images are asked for pixels
-    if encoder.takes_pixels and source.bad_rows is None:
-        return rows, encoder.preprocess(images.pixels(rows))
-    items = source.items(rows)
+    if encoder.takes_pixels and isinstance(source, ArrayImages):
+        return rows, encoder.preprocess(source.pixels(rows))
+    items: Any = source.items(rows)
     good = [k for k, item in enumerate(items) if item is not None]
     if not good:
         return rows[:0], None
     rows, items = rows[good], [items[k] for k in good]
-    return rows, encoder.preprocess(
-        images.pixels(rows) if encoder.takes_pixels else items
-    )
+    if encoder.takes_pixels:
+        items = stack_pixels(items, rows, source.first_row)
+    return rows, encoder.preprocess(items)
 
 
 def _finish(
@@ -137,11 +138,17 @@ def _finish(
     with torch.inference_mode():
         encoded = encoder.encode(_on_device(batch, encoder, batch_size))
         features = encoded[: len(rows)].float().cpu().numpy()
+    if len(encoded) != batch_size:
+        raise ValueError(
+            f"The network gives {len(encoded)} rows for {batch_size} items. It must "
+            "give one vector for each item of a batch, in their order."
+        )
     bad = np.flatnonzero(~np.isfinite(features).all(axis=1))
     if bad.size:
         raise ValueError(
-            f"The network gives NaN or infinity for row {source.first_row + bad[0]}. "
-            "Numbers may be too large for half precision: try precision='float32'."
+            "The network gives NaN or infinity for row "
+            f"{source.first_row + rows[bad[0]]}. Numbers may be too large for half "
+            "precision: try precision='float32'."
         )
     yield rows, features
 

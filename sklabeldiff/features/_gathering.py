@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
 from typing import Any
 
 import numpy as np
@@ -23,6 +24,10 @@ _NAMED_ROWS, _NUMBERED_ROWS = 3, 20  # bad rows described in full, and by their 
 Cutter = Callable[[Encoder, Source, Rows], Iterator[Rows]]
 
 
+class NothingReadableError(ValueError):
+    """No row of X can be read."""
+
+
 class Gatherer:
     """Bring the features of the rows of some sources together.
 
@@ -35,6 +40,8 @@ class Gatherer:
         together.
     batch_size : int
         Rows of a block at most.
+    claim_rows : int
+        Rows that are claimed at a time, about.
     bar : tqdm
         Is told of finished rows.
 
@@ -49,11 +56,13 @@ class Gatherer:
         encoder: Callable[[], Encoder],
         blocks: Cutter,
         batch_size: int,
+        claim_rows: int,
         bar: Any,
     ) -> None:
         self._encoder = encoder
         self._blocks = blocks
         self._batch_size = batch_size
+        self._claim_rows = claim_rows
         self._bar = bar
         self.bad: dict[int, str] = {}
 
@@ -87,7 +96,8 @@ class Gatherer:
             own = source.keys()
             self._complete(store, source, own)
             self.bad |= bad_rows(source)
-            keys += [key if key in store else None for key in own]
+            bad = source.bad_rows or {}
+            keys += [None if row in bad else key for row, key in enumerate(own)]
         refuse_nothing(self.bad, len(keys))
         return store.read(keys)
 
@@ -105,11 +115,12 @@ class Gatherer:
         while len(rows := self._lacking(store, source, keys, rows)):
             if not self._encode_claimed(store, source, keys, rows):
                 time.sleep(_POLL_SECONDS)  # the rest is computed by others
+        bad = source.bad_rows or {}
         for row, key in enumerate(keys):
-            if key is not None and key not in store and source.bad_rows is not None:
-                twin = source.first_row + lacking[key]  # the only one that was tried
-                text = f"row {source.first_row + row} has the content of row {twin}."
-                source.bad_rows.setdefault(row, text)
+            tried = None if key is None else lacking.get(key)
+            if tried is not None and tried in bad and row not in bad:
+                here, twin = source.first_row + row, source.first_row + tried
+                bad[row] = f"row {here} has the content of row {twin}."
 
     @staticmethod
     def _lacking(
@@ -148,15 +159,21 @@ class Gatherer:
                 self._bar.update(len(block))
                 if sum(len(block) for block, _ in held) >= SHARD_ROWS:
                     write()
+        except BaseException:
+            with suppress(OSError):  # keep what is done, and the first error
+                write()
+            raise
+        else:
+            write()
         finally:
-            write()  # when interrupted, too
+            store.release()  # what turned out to be bad: others may wait for it
         return n_done
 
     def _claimed(
         self, store: FeatureStore, source: Source, keys: list[Any], rows: Rows
     ) -> Iterator[Rows]:
         """Blocks of the rows that are ours to encode, claimed a shard at a time."""
-        size = -(-SHARD_ROWS // self._batch_size) * self._batch_size
+        size = -(-self._claim_rows // self._batch_size) * self._batch_size
         for part in cut(rows, size):
             mine = part[store.claim([keys[row] for row in part])]
             yield from self._blocks(self._encoder(), source, mine)
@@ -178,16 +195,18 @@ def refuse_nothing(bad: dict[int, str], n_rows: int) -> None:
     if n_rows == 0:
         raise ValueError("X holds no row: nothing to compute features of.")
     if len(bad) == n_rows:
-        raise ValueError(f"None of the {n_rows} rows of X can be read: {named(bad)}")
+        raise NothingReadableError(
+            f"None of the {n_rows} rows of X can be read: {named(bad)}"
+        )
 
 
 def named(bad: dict[int, str]) -> str:
     """Describe the first bad rows, and number the others."""
     rows = sorted(bad)
+    text = " ".join(bad[row] for row in rows[:_NAMED_ROWS])
     more = rows[_NAMED_ROWS:]
-    return " ".join(bad[row] for row in rows[:_NAMED_ROWS]) + (
-        f" And {len(more)} more: rows {', '.join(map(str, more[:_NUMBERED_ROWS]))}"
-        + (", ..." if len(more) > _NUMBERED_ROWS else ".")
-        if more
-        else ""
-    )
+    if not more:
+        return text
+    numbers = ", ".join(map(str, more[:_NUMBERED_ROWS]))
+    end = ", ..." if len(more) > _NUMBERED_ROWS else "."
+    return f"{text} And {len(more)} more: rows {numbers}{end}"

@@ -78,7 +78,9 @@ class ImageExtractor(FeatureExtractor):
     ) -> Iterator[ListImages]:
         """Collect the images of a stream, so many at a time."""
         first_row = 0
-        while items := list(islice(stream, PART_ROWS)):
+        # Whole blocks: what is missing to one would be computed for nothing.
+        size = -(-PART_ROWS // self.batch_size) * self.batch_size
+        while items := list(islice(stream, size)):
             yield ListImages(items, value_range, first_row, self._bad_rows())
             first_row += len(items)
 

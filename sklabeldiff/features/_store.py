@@ -11,7 +11,7 @@ from __future__ import annotations
 import os
 import warnings
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 from hashlib import blake2b
 from pathlib import Path
@@ -33,6 +33,10 @@ MAX_SMALL_SHARDS = 64
 _STRIDE = 1 << 20  # number of a shard * stride + row is where a feature lies
 
 
+class DamagedShardError(RuntimeError):
+    """A shard was damaged or gone when it was read: what it held is missing now."""
+
+
 class FeatureStore:
     """Features by key in a folder; use as a context manager.
 
@@ -42,24 +46,34 @@ class FeatureStore:
         Made if it is missing. One folder holds vectors of one length.
     dtype : dtype
         What is written: float32 or float16. `read` gives float32.
+
+    Attributes
+    ----------
+    width : int or None
+        Length of the vectors; None while there are none.
     """
 
     def __init__(self, folder: Path, dtype: Any) -> None:
         self._folder = folder
         self._dtype = np.dtype(dtype)
-        self._shards: list[str] = []
-        self._place: dict[bytes, int] = {}
-        self._claimed: set[bytes] = set()
 
     def __enter__(self) -> Self:
-        (self._folder / "writers").mkdir(parents=True, exist_ok=True)
+        self._shards: list[tuple[str, int]] = []  # name, rows
+        self._place: dict[bytes, int] = {}
+        self._claimed: set[bytes] = set()
+        self.width: int | None = None
         self._lock = FileLock(self._folder / "lock")
         self._claims = self._folder / "writers" / uuid4().hex
         # Held until the end, and let go by the system if this process is killed.
         self._alive = FileLock(_alive_file(self._claims))
-        self._alive.acquire()
-        with self._lock:
-            self._look_up()
+        try:
+            (self._folder / "writers").mkdir(parents=True, exist_ok=True)
+            with self._lock:
+                self._alive.acquire()
+                self._look_up()
+        except OSError as error:
+            self._alive.release()
+            raise unusable(self._folder, error) from error
         return self
 
     def __exit__(
@@ -71,18 +85,12 @@ class FeatureStore:
         with self._lock:
             _remove(self._claims, _alive_file(self._claims))
             self._alive.release()
-            self._join_small_shards()
+            with suppress(OSError):  # a full disk: all that was asked for is done
+                self._join_small_shards()
 
     def __contains__(self, key: bytes | None) -> bool:
         """Whether the feature lay on disk at the last look."""
         return key in self._place
-
-    @property
-    def width(self) -> int | None:
-        """Length of the vectors; None while there are none."""
-        if not self._shards:
-            return None
-        return int(self._load(self._shards[0])[1].shape[1])
 
     def claim(self, keys: Sequence[bytes]) -> list[bool]:
         """Take over what is neither on disk nor claimed by a living writer.
@@ -103,6 +111,12 @@ class FeatureStore:
             return
         with np.errstate(over="ignore"):  # said more clearly below
             rows = features.astype(self._dtype)
+        if self.width not in (None, rows.shape[1]):
+            raise ValueError(
+                f"The network gives {rows.shape[1]} features, and this cache holds "
+                f"{self.width} for others. Bring all images to one size, or give each "
+                "size a cache_dir of its own."
+            )
         if not np.isfinite(rows).all():
             raise ValueError(
                 f"Features up to {np.abs(features).max():g} do not fit {self._dtype}. "
@@ -113,67 +127,107 @@ class FeatureStore:
             self._claimed.difference_update(keys)
             self._write_claims()
 
+    def release(self) -> None:
+        """Give up what was claimed and not put."""
+        if self._claimed:
+            with self._lock:
+                self._claimed.clear()
+                self._write_claims()
+
     def read(self, keys: Sequence[bytes | None]) -> NDArray[np.float32]:
-        """Gather features (n, d) float32, each shard read once; NaN for None."""
+        """Gather features (n, d) float32, each shard read once; NaN for None.
+
+        Raises
+        ------
+        DamagedShardError
+            If features are not there any more. Those that are stay.
+        """
         with self._lock:  # else a shard may be joined to others meanwhile
             self._look_up()
+            if any(key is not None and key not in self._place for key in keys):
+                raise DamagedShardError(
+                    f"Features vanished from the cache {str(self._folder)!r} while "
+                    "they were used. Run it again: only these are computed."
+                )
             return self._gather(keys)
 
     def _gather(self, keys: Sequence[bytes | None]) -> NDArray[np.float32]:
-        width = self.width
-        if width is None:  # no image could be read
-            return np.empty((len(keys), 0), dtype=np.float32)
-        features = np.full((len(keys), width), np.nan, dtype=np.float32)
+        """Read every shard that holds some of the keys. -> (n, d)."""
+        features = np.full((len(keys), self.width or 0), np.nan, dtype=np.float32)
         rows = np.array([row for row, key in enumerate(keys) if key], dtype=np.intp)
-        place = np.array([self._place[keys[row]] for row in rows], dtype=np.int64)
+        place = np.array([self._place[keys[row] or b""] for row in rows], np.int64)
         shard, line = np.divmod(place, _STRIDE)
         order = np.argsort(shard, kind="stable")
         cuts = np.flatnonzero(np.diff(shard[order])) + 1
         for part in np.split(order, cuts) if len(order) else ():
-            _, stored = self._load(self._shards[shard[part[0]]])
-            features[rows[part]] = stored[line[part]]
+            name, _ = self._shards[shard[part[0]]]
+            features[rows[part]] = self._read_features(name)[line[part]]
         return features
 
     def _look_up(self) -> None:
         """Learn of new and vanished shards; remove damaged ones. Under the lock."""
         _remove(*self._folder.glob("*.draft"))  # of killed writers: we have the lock
-        found = {path.name: path for path in self._folder.glob("*.safetensors")}
-        if set(self._shards) - set(found):
-            self._shards, self._place = [], {}
-        for name in sorted(set(found) - set(self._shards)):
+        found = {path.name for path in self._folder.glob("*.safetensors")}
+        known = {name for name, _ in self._shards}
+        if known - found:
+            self._shards, self._place, self.width, known = [], {}, None, set()
+        for name in sorted(found - known):
             try:
-                keys, _ = self._load(name)
-            except (SafetensorError, OSError, ValueError, KeyError) as error:
-                warnings.warn(
-                    f"The file {found[name]} of the cache of features is damaged "
-                    f"({error}). It is removed, and its features are computed again.",
-                    stacklevel=2,
-                )
-                _remove(found[name])
-                continue
-            self._note(name, keys)
+                self._note(name, *self._read_keys(name))
+            # Not OSError: a shard that cannot be read now may be read again.
+            except (SafetensorError, ValueError, KeyError) as error:
+                self._discard(name, error)
 
-    def _note(self, name: str, keys: Sequence[bytes]) -> None:
+    def _discard(self, name: str, error: Exception) -> None:
+        """Remove a damaged shard, and say so."""
+        path = self._folder / name
+        _remove(path)
+        warnings.warn(
+            f"The file {path} of the cache of features was damaged ({error}). It is "
+            "removed, and its features are computed again.",
+            stacklevel=2,
+        )
+
+    def _note(self, name: str, keys: Sequence[bytes], width: int) -> None:
         """Remember where the features of a shard lie."""
         start = len(self._shards) * _STRIDE
-        self._shards.append(name)
+        self._shards.append((name, len(keys)))
         self._place.update((key, start + row) for row, key in enumerate(keys))
+        self.width = width
 
-    def _load(self, name: str) -> tuple[list[bytes], NDArray[Any]]:
-        """Read a shard and check that it is whole. -> m keys, (m, d)."""
+    def _read_keys(self, name: str) -> tuple[list[bytes], int]:
+        """Keys of a shard of the right length, and the width. -> m keys, d."""
         with safe_open(self._folder / name, framework="numpy") as file:
-            keys, rows = file.get_tensor("keys"), file.get_tensor("features")
-            written = (file.metadata() or {}).get("crc32")
-        if written != _checksum(keys, rows):
-            raise ValueError("its checksum differs")
-        return [key.tobytes() for key in keys], rows
+            keys = file.get_tensor("keys")
+            written = (file.metadata() or {}).get("keys")
+            width = file.get_slice("features").get_shape()[1]
+        if written != _checksum(keys):
+            raise ValueError("the checksum of its keys differs")
+        return [key.tobytes() for key in keys], width
+
+    def _read_features(self, name: str) -> NDArray[Any]:
+        """Features of a shard, (m, d); DamagedShardError if they are not whole."""
+        try:
+            with safe_open(self._folder / name, framework="numpy") as file:
+                rows = file.get_tensor("features")
+                written = (file.metadata() or {}).get("features")
+            if written != _checksum(rows):
+                raise ValueError("the checksum of its features differs")
+        except (SafetensorError, ValueError, KeyError) as error:
+            self._discard(name, error)
+            raise DamagedShardError(
+                f"A file of the cache {str(self._folder)!r} was damaged. Run it again: "
+                "only its features are computed."
+            ) from error
+        return rows
 
     def _write(self, keys: Sequence[bytes], rows: NDArray[Any]) -> None:
         """Write a shard whole or not at all."""
         table = np.frombuffer(b"".join(keys), np.uint8).reshape(len(keys), -1)
+        rows = np.ascontiguousarray(rows)
         content = save(
-            {"keys": table, "features": np.ascontiguousarray(rows)},
-            metadata={"crc32": _checksum(table, rows)},
+            {"keys": table, "features": rows},
+            metadata={"keys": _checksum(table), "features": _checksum(rows)},
         )
         name = f"{uuid4().hex}.safetensors"
         draft = self._folder / f"{name}.draft"
@@ -182,7 +236,7 @@ class FeatureStore:
             file.flush()
             os.fsync(file.fileno())
         draft.replace(self._folder / name)
-        self._note(name, keys)
+        self._note(name, keys, rows.shape[1])
 
     def _write_claims(self) -> None:
         self._claims.write_bytes(b"".join(sorted(self._claimed)))
@@ -190,37 +244,40 @@ class FeatureStore:
     def _claims_of_others(self) -> set[bytes]:
         """Collect what living writers compute now; clear up after dead ones."""
         taken: set[bytes] = set()
-        for claims in self._other_writers():
-            alive = FileLock(_alive_file(claims))
+        for path in sorted((self._folder / "writers").glob("*.lock")):
+            claims = path.with_suffix("")
+            if claims == self._claims:
+                continue
+            alive = FileLock(path)
             try:
                 alive.acquire(timeout=0)
             except Timeout:
-                taken.update(_read_keys(claims))
+                taken.update(_listed(claims))
             else:
-                _remove(claims, _alive_file(claims))
+                _remove(claims, path)
                 alive.release()
         return taken
-
-    def _other_writers(self) -> Iterator[Path]:
-        """Files of claims that are not ours."""
-        for path in sorted((self._folder / "writers").iterdir()):
-            if path.suffix == "" and path != self._claims:
-                yield path
 
     def _join_small_shards(self) -> None:
         """Join shards that are far too small. Under the lock."""
         self._look_up()
-        n_shards, n_rows = len(self._shards), len(self._place)
-        if n_shards <= MAX_SMALL_SHARDS or 2 * n_rows > n_shards * SHARD_ROWS:
+        small = [name for name, n_rows in self._shards if 2 * n_rows < SHARD_ROWS]
+        if len(small) <= MAX_SMALL_SHARDS:
             return
-        parts = {name: self._load(name) for name in self._shards}
-        small = [n for n, (keys, _) in parts.items() if 2 * len(keys) < SHARD_ROWS]
-        keys = [key for name in small for key in parts[name][0]]
-        rows = np.concatenate([parts[name][1] for name in small])
+        keys = [key for name in small for key in self._read_keys(name)[0]]
+        rows = np.concatenate([self._read_features(name) for name in small])
         for start in range(0, len(keys), SHARD_ROWS):
             stop = start + SHARD_ROWS
             self._write(keys[start:stop], rows[start:stop])
         _remove(*(self._folder / name for name in small))
+
+
+def unusable(folder: Path, error: OSError) -> OSError:
+    """Error to raise for a folder that cannot hold a store."""
+    return OSError(
+        f"The cache of features {str(folder)!r} cannot be used ({error}). cache_dir= "
+        "wants a folder that you may write to; None does without."
+    )
 
 
 def content_key(content: Any, kind: str) -> bytes:
@@ -230,8 +287,8 @@ def content_key(content: Any, kind: str) -> bytes:
     return digest.digest()
 
 
-def _checksum(keys: NDArray[np.uint8], rows: NDArray[Any]) -> str:
-    return str(zlib.crc32(rows.tobytes(), zlib.crc32(keys.tobytes())))
+def _checksum(array: NDArray[Any]) -> str:
+    return str(zlib.crc32(array.tobytes()))
 
 
 def _alive_file(claims: Path) -> Path:
@@ -239,12 +296,10 @@ def _alive_file(claims: Path) -> Path:
     return claims.with_suffix(".lock")
 
 
-def _read_keys(path: Path) -> list[bytes]:
-    """Keys of a file of claims; none if its writer has just ended."""
-    with suppress(FileNotFoundError):
-        content = path.read_bytes()
-        return [content[i : i + KEY_BYTES] for i in range(0, len(content), KEY_BYTES)]
-    return []
+def _listed(claims: Path) -> list[bytes]:
+    """Keys of a file of claims; none if its writer has claimed nothing yet."""
+    content = claims.read_bytes() if claims.exists() else b""
+    return [content[i : i + KEY_BYTES] for i in range(0, len(content), KEY_BYTES)]
 
 
 def _remove(*paths: Path) -> None:

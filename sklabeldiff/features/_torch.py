@@ -5,16 +5,15 @@ from __future__ import annotations
 import copy
 import inspect
 from collections.abc import Callable, Sequence
-from hashlib import blake2b
 from os import PathLike
 from typing import TYPE_CHECKING, Any
 
-import joblib
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from ._content import content_hash
 from ._encoding import Encoder
 from ._image_base import ImageExtractor
 from ._images import require
@@ -55,7 +54,7 @@ class TorchFeatures(ImageExtractor):
         the CPU.
     batch_size : int, default=64
         Images that pass through the network together. The last block is filled up with
-        zeros, so that one image costs as much as `batch_size` of them: lower it to
+        copies, so that one image costs as much as `batch_size` of them: lower it to
         serve single images, or to save memory.
     precision : {"auto", "float32", "float16", "bfloat16"}, default="auto"
         Number format of the network. "auto" is float16 on CUDA devices and float32
@@ -107,9 +106,9 @@ class TorchFeatures(ImageExtractor):
     -----
     X may be what `CLIPFeatures` takes.
 
-    With `cache_dir`, features are found again by the network's weights, its ``repr``
-    and the pickle of `preprocess`. A change of the code behind them, with the same
-    weights and names, is not noticed: empty the folder then.
+    With `cache_dir`, features are found again by the module's weights, buffers and
+    attributes and the names of its classes, and by the code of functions. A change of
+    the code of a class is not noticed: empty the folder then.
 
     Examples
     --------
@@ -166,28 +165,16 @@ class TorchFeatures(ImageExtractor):
             )
 
     def _loaded_from(self) -> tuple[Any, ...]:
-        return self.module, self.preprocess
+        if not isinstance(self.module, nn.Module):
+            return self.module, self.preprocess
+        tensors = (*self.module.parameters(), *self.module.buffers())
+        versions = tuple((id(tensor), _version(tensor)) for tensor in tensors)
+        return self.module, self.preprocess, versions
 
     def _identity(self) -> dict[str, Any]:
-        module = self._make()
-        weights = blake2b(digest_size=16)
-        for name, tensor in module.state_dict().items():
-            weights.update(f"{name} {tensor.dtype} {tuple(tensor.shape)} ".encode())
-            flat = tensor.detach().cpu().contiguous().view(-1)
-            weights.update(flat.view(torch.uint8).numpy().data)
-        try:
-            preprocess = joblib.hash(self.preprocess)
-        except Exception as error:  # pickling fails in many ways
-            raise ValueError(
-                f"preprocess={self.preprocess!r} cannot be pickled ({error}), so that "
-                "the cache cannot tell it from others. Define it at the top level of a "
-                "file, or use cache_dir=None."
-            ) from error
         return {
-            "module": f"{type(module).__module__}.{type(module).__qualname__}",
-            "repr": repr(module),
-            "weights": weights.hexdigest(),
-            "preprocess": preprocess,
+            "module": content_hash(self._make()),
+            "preprocess": content_hash(self.preprocess),
         }
 
     def _make(self) -> nn.Module:
@@ -227,6 +214,11 @@ class TorchFeatures(ImageExtractor):
             None,
             takes_pixels=transform is None,
         )
+
+
+def _version(tensor: Tensor) -> int:
+    """Count of changes in place; tensors made in inference mode keep none."""
+    return 0 if tensor.is_inference() else tensor._version
 
 
 def _vectors(features: Any) -> Tensor:

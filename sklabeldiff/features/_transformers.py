@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from functools import partial
+from functools import lru_cache, partial
 from hashlib import blake2b
 from os import PathLike
 from pathlib import Path
@@ -56,21 +56,33 @@ def content_of(model: str | PathLike[str], kind: str, verbose: int) -> str:
     """Name what a model's name or folder holds, without loading it.
 
     A folder is named by a hash of its files; a name on the hub by its commit, which
-    asks the hub where there is a connection.
+    asks the hub, once a process, where there is a connection.
     """
     folder = Path(model)
     if folder.is_dir():
-        return _hash_of_files(folder)
+        paths = sorted(path for path in folder.rglob("*") if path.is_file())
+        stats = [path.stat() for path in paths]
+        states = [(stat.st_size, stat.st_mtime_ns, stat.st_ino) for stat in stats]
+        return _hash_of_files(folder, tuple(zip(paths, states, strict=True)))
+    return _commit_of(str(model), kind, verbose)
+
+
+@lru_cache(maxsize=32)
+def _commit_of(name: str, kind: str, verbose: int) -> str:
+    """Commit of a model on the hub, or the one that was downloaded before."""
+    if kind == "sentence encoder" and "/" not in name:
+        name = f"sentence-transformers/{name}"  # as that library does
     cached_file = require("transformers.utils").cached_file
-    with loading(str(model), kind, verbose=verbose):
-        config = Path(cached_file(str(model), "config.json"))
-    return f"{model}@{config.parent.name}"  # .../snapshots/<commit>/config.json
+    with loading(name, kind, verbose=verbose):
+        config = Path(cached_file(name, "config.json"))
+    return f"{name}@{config.parent.name}"  # .../snapshots/<commit>/config.json
 
 
-def _hash_of_files(folder: Path) -> str:
-    """Hash names and contents of the files of a model, subfolders included."""
+@lru_cache(maxsize=32)
+def _hash_of_files(folder: Path, files: tuple[tuple[Path, Any], ...]) -> str:
+    """Hash names and contents of files; read again only when they look changed."""
     digest = blake2b(digest_size=16)
-    for path in sorted(p for p in folder.rglob("*") if p.is_file()):
+    for path, _ in files:
         digest.update(f"{path.relative_to(folder).as_posix()} ".encode())
         with open(path, "rb") as file:
             while piece := file.read(_PIECE):

@@ -20,27 +20,49 @@ class CountingNetwork(nn.Module):
     """Mean colours of the parts of an image; notes every image in a file.
 
     Images carry their number in the first `KEY` values of the red channel. Rows that
-    only fill up a block are copies of its first row, and are not noted.
+    only fill up a block are copies of its first row, and are not noted. What it does
+    besides is told by the environment, since attributes would make it another network:
+    COUNTING_LOG, COUNTING_SECONDS of rest a block, and COUNTING_LIMIT, the images after
+    which Ctrl-C comes.
     """
 
-    def __init__(self, log, seconds=0.0):
+    def __init__(self):
         super().__init__()
-        self.log, self.seconds = log, seconds
-        self.limit = None  # images after which Ctrl-C comes
         self.weight = nn.Parameter(torch.linspace(0, 1, 5 * 3).reshape(5, 3))
 
     def forward(self, images):
-        time.sleep(self.seconds)
+        time.sleep(float(os.environ.get("COUNTING_SECONDS", 0)))
         numbers = (images[:, 0, 0, :KEY] * 255).round().to(torch.uint8).cpu().numpy()
         numbers = numbers.copy().view(np.uint32)[:, 0]
         seen = dict.fromkeys(numbers.tolist())
         line = "".join(f"{number}\n" for number in seen).encode()
-        file = os.open(self.log, os.O_WRONLY | os.O_APPEND | os.O_CREAT)
+        log = os.environ["COUNTING_LOG"]
+        file = os.open(log, os.O_WRONLY | os.O_APPEND | os.O_CREAT)
         os.write(file, line)  # whole lines, whoever else writes
         os.close(file)
-        if self.limit is not None and len(counts(self.log)) > self.limit:
-            raise KeyboardInterrupt
+        if "COUNTING_LIMIT" in os.environ:
+            if len(counts(log)) > int(os.environ["COUNTING_LIMIT"]):
+                raise KeyboardInterrupt
+        Memory.note()
         return images.mean((2, 3)) @ self.weight.T + images[:, 0, 1, :1]
+
+
+class Memory:
+    """Largest memory that this process has had of its own, at its blocks."""
+
+    peak = 0
+
+    @classmethod
+    def note(cls):
+        cls.peak = max(cls.peak, anonymous_bytes())
+
+
+def anonymous_bytes():
+    """Memory of this process, without what it maps from files."""
+    for line in Path("/proc/self/status").read_text().splitlines():
+        if line.startswith("RssAnon"):
+            return int(line.split()[1]) * 1024
+    raise OSError("no RssAnon in /proc/self/status")
 
 
 def make_images(n, side=8, path=None):
@@ -64,31 +86,20 @@ def counts(log):
     return dict(zip(numbers.tolist(), times.tolist(), strict=True))
 
 
-def peak_bytes():
-    """Largest memory that this process has had, whatever it shares with files."""
-    for line in Path("/proc/self/status").read_text().splitlines():
-        if line.startswith("VmHWM"):
-            return int(line.split()[1]) * 1024
-    raise OSError("no VmHWM in /proc/self/status")
-
-
-def main(mode, cache, log, images, output):
-    """Encode images of a file: slowly, in a search of two processes, or measured."""
+def main(mode, cache, images, output):
+    """Encode images of a file, or search over them in two processes."""
     from sklabeldiff.features import TorchFeatures
 
     warnings.simplefilter("error")
     torch.set_num_threads(1)
     X = np.load(images, mmap_mode="r")
-    slow = 0.02 if mode == "slowly" else 0.0
-    encoder = TorchFeatures(
-        CountingNetwork(log, slow), device="cpu", cache_dir=cache or None
-    )
+    encoder = TorchFeatures(CountingNetwork(), device="cpu", cache_dir=cache or None)
     if mode == "search":
         search(encoder, X)
         return
-    before = peak_bytes()
+    before = anonymous_bytes()
     features = encoder.transform(X)
-    print(peak_bytes() - before - features.nbytes)
+    print(Memory.peak - before - features.nbytes)
     np.save(output, features)
 
 

@@ -9,7 +9,12 @@ import numpy as np
 import pytest
 
 from sklabeldiff.features import _store
-from sklabeldiff.features._store import KEY_BYTES, FeatureStore, content_key
+from sklabeldiff.features._store import (
+    KEY_BYTES,
+    DamagedShardError,
+    FeatureStore,
+    content_key,
+)
 
 KEYS = [content_key(bytes([i]), "test") for i in range(20)]
 
@@ -69,19 +74,19 @@ def test_what_half_precision_cannot_hold_is_refused(open_store):
             store.put(KEYS[:1], np.array([[7e4]], dtype=np.float32))
 
 
-@pytest.mark.parametrize("damage", ["truncated", "flipped bit", "empty", "foreign"])
+@pytest.mark.parametrize("damage", ["truncated", "flipped key", "empty", "foreign"])
 def test_damaged_shard_is_removed_and_missed(filled, features, tmp_path, damage):
     path = next(p for p in shards(tmp_path) if _holds(filled, p, KEYS[0]))
     content = path.read_bytes()
-    flipped = content[:-1] + bytes([content[-1] ^ 1])
+    flipped = content.replace(KEYS[0], KEYS[19])
     damaged = {
         "truncated": content[:-20],
-        "flipped bit": flipped,
+        "flipped key": flipped,
         "empty": b"",
         "foreign": b"no shard at all",
     }
     path.write_bytes(damaged[damage])
-    with pytest.warns(UserWarning, match=r"safetensors.* is damaged .*computed again"):
+    with pytest.warns(UserWarning, match=r"safetensors.* was damaged .*computed again"):
         store = filled().__enter__()
     with store:
         assert KEYS[0] not in store
@@ -91,7 +96,78 @@ def test_damaged_shard_is_removed_and_missed(filled, features, tmp_path, damage)
 
 def _holds(open_store, path, key):
     with open_store() as store:
-        return key in store._load(path.name)[0]
+        return key in store._read_keys(path.name)[0]
+
+
+def test_flipped_bit_of_a_feature_is_noticed_when_it_is_read(filled, tmp_path):
+    path = next(p for p in shards(tmp_path) if _holds(filled, p, KEYS[0]))
+    with filled() as store:
+        expected = store._read_features(path.name).tobytes()
+    content = path.read_bytes()
+    assert content.count(expected) == 1
+    path.write_bytes(content.replace(expected, bytes(len(expected))))
+    with filled() as store:
+        store.read(KEYS[8:12])
+        with pytest.warns(UserWarning, match="was damaged"):
+            with pytest.raises(DamagedShardError, match="Run it again"):
+                store.read(KEYS[:1])
+    assert not path.exists()
+
+
+def test_shard_that_cannot_be_read_now_is_kept(filled, tmp_path, monkeypatch):
+    def fails(*args, **kwargs):
+        raise OSError("stale handle")
+
+    with filled():
+        pass
+    monkeypatch.setattr(_store, "safe_open", fails)
+    with pytest.raises(OSError, match=r"cannot be used .stale handle"):
+        filled().__enter__()
+    assert len(shards(tmp_path)) == 2
+
+
+def test_vanished_features_are_an_error(filled, tmp_path):
+    with filled() as store:
+        for path in shards(tmp_path):
+            path.unlink()
+        with pytest.raises(DamagedShardError, match="vanished"):
+            store.read(KEYS[:1])
+
+
+def test_vectors_of_another_length_are_refused(filled):
+    with filled() as store:
+        with pytest.raises(ValueError, match=r"gives 4 features, .* holds 3"):
+            store.put(KEYS[12:13], np.zeros((1, 4), np.float32))
+
+
+def test_released_claims_are_free(filled):
+    with filled() as one, filled() as two:
+        one.claim(KEYS[12:14])
+        one.release()
+        assert two.claim(KEYS[12:14]) == [True, True]
+
+
+def test_failed_write_leaves_no_shard(filled, features, tmp_path, monkeypatch):
+    with filled() as store:
+        monkeypatch.setattr(_store.os, "fsync", lambda file: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            store.put(KEYS[12:14], features[:2])
+    assert len(shards(tmp_path)) == 2
+
+
+def test_nothing_of_a_writer_is_left_behind(filled, tmp_path):
+    with filled() as store:
+        store.claim(KEYS[12:14])
+    assert list((tmp_path / "store" / "writers").iterdir()) == []
+
+
+def test_large_shards_are_not_joined(open_store, tmp_path, monkeypatch):
+    monkeypatch.setattr(_store, "MAX_SMALL_SHARDS", 2)
+    monkeypatch.setattr(_store, "SHARD_ROWS", 4)
+    for start in range(0, 20, 4):
+        with open_store() as store:
+            store.put(KEYS[start : start + 4], np.zeros((4, 3), np.float32))
+    assert len(shards(tmp_path)) == 5
 
 
 def test_half_written_shard_of_a_killed_writer_is_cleared_away(filled, tmp_path):

@@ -1,6 +1,7 @@
 """TorchFeatures: networks of the user's own."""
 
 import pickle
+import threading
 
 import numpy as np
 import pytest
@@ -153,7 +154,6 @@ def test_network_that_gives_no_vectors_is_refused(pixels, output, message):
     [
         ({"module": "resnet18"}, "module='resnet18': give a torch.nn.Module"),
         ({"module": dict}, "give a torch.nn.Module"),
-        ({"module": list.__call__}, None),
         ({"preprocess": 224}, "preprocess=224: give a function"),
     ],
 )
@@ -167,12 +167,73 @@ def test_function_that_makes_no_module_is_refused(encoder, pixels):
         encoder.set_params(module=lambda: 3).fit(pixels)
 
 
-def test_preprocess_that_cannot_be_pickled_is_refused_by_the_cache(
+class Locked:
+    """A preprocess that no pickle can hold."""
+
+    def __init__(self):
+        self.lock = threading.Lock()
+
+    def __call__(self, image):
+        return half_size(image)
+
+    def __deepcopy__(self, memo):
+        return self
+
+
+def test_preprocess_that_cannot_be_named_is_refused_by_the_cache(
     encoder, pixels, tmp_path
 ):
-    encoder.set_params(preprocess=lambda image: half_size(image), cache_dir=tmp_path)
-    with pytest.raises(ValueError, match=r"cannot be pickled.*top level"):
-        encoder.fit(pixels)
+    encoder.set_params(preprocess=Locked()).transform(pixels)
+    encoder.set_params(cache_dir=tmp_path)
+    with pytest.raises(ValueError, match=r"cannot be told from others.*cache_dir=None"):
+        encoder.transform(pixels)
+
+
+def test_network_that_gives_too_few_rows_is_refused(pixels):
+    with pytest.raises(ValueError, match="gives 1 rows for 64 items"):
+        TorchFeatures(Gives(torch.zeros(1, 2)), device="cpu").transform(pixels)
+
+
+class Divides(nn.Module):
+    """Gives infinity for black images."""
+
+    def forward(self, images):
+        return 1 / images.mean((2, 3))
+
+
+def test_row_that_becomes_infinite_is_named(encoder, pixels):
+    images = pixels.copy()
+    images[5] = 0
+    with pytest.raises(ValueError, match="infinity for row 5"):
+        encoder.set_params(module=Divides()).transform(images)
+
+
+def test_first_row_may_be_bad(encoder, pixels):
+    encoder.set_params(on_error="nan")
+    encoder.fit([None, *pixels])
+    with pytest.warns(UserWarning, match="row 0 is None"):
+        encoder.transform([None, *pixels])
+    assert len(encoder.get_feature_names_out()) == 6
+
+
+def test_width_follows_the_last_fit_and_the_last_output(encoder, pixels):
+    encoder.fit(pixels).set_params(module=Network(9))
+    assert encoder.fit(iter(pixels)).transform(pixels).shape[1] == 9
+    assert len(encoder.get_feature_names_out()) == 9
+
+
+def test_device_without_numbers_is_refused(encoder, pixels):
+    with pytest.raises(ValueError, match="device='meta' holds no numbers"):
+        encoder.set_params(device="meta").fit(pixels)
+
+
+def test_stream_passes_in_whole_blocks(encoder, pixels, monkeypatch):
+    monkeypatch.setattr("sklabeldiff.features._image_base.PART_ROWS", 3)
+    module = encoder.fit(pixels)._encoder().module
+    seen = []
+    module.register_forward_pre_hook(lambda *_: seen.append(1))
+    encoder.transform(iter(pixels))
+    assert len(seen) == 2  # of 4 and 3 images, not of 3, 3 and 1
 
 
 def test_images_of_several_sizes_are_named(encoder, pixels):
