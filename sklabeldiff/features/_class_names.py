@@ -30,6 +30,12 @@ def check_names(
             "example CLIPFeatures(class_names=['cat', 'dog'])."
         )
     names = () if isinstance(class_names, str) else tuple(class_names)
+    for name in names:
+        if not isinstance(name, str):
+            raise ValueError(
+                f"class_names holds {name!r} of type {type(name).__name__}, not a "
+                "name. Give each class as a str, as a caption would have it."
+            )
     if len(names) < 2 or len(set(names)) < len(names):
         raise ValueError(
             f"class_names={class_names!r}: give two or more different names."
@@ -66,6 +72,7 @@ def choose_candidates(
     ranked = np.take_along_axis(proba, order, axis=1)
     # A class is in as long as those before it do not suffice; the first always.
     inside = np.cumsum(ranked, axis=1, dtype=np.float64) - ranked < mass
+    inside[:, 1:] &= ranked[:, 1:] > 0  # rounding may keep the sum below a mass of 1
     if max_candidates is not None:
         inside[:, max_candidates:] = False
     candidates = np.empty_like(inside)
@@ -86,13 +93,24 @@ def encode_names(
     transformers = require("transformers")
     with loading(model, "CLIP model", verbose=0):
         check_kind(transformers.AutoConfig.from_pretrained(model), model, ("clip",))
-        clip = transformers.CLIPModel.from_pretrained(model).eval()
+        clip, report = transformers.CLIPModel.from_pretrained(
+            model, output_loading_info=True
+        )
         tokenizer = transformers.AutoTokenizer.from_pretrained(model)
-    texts = [prompt.format(name) for name in names for prompt in prompts]
+    # transformers fills gaps with random numbers and merely logs it.
+    if report["missing_keys"]:
+        raise ValueError(
+            f"model={model!r} lacks weights that the names of classes need: "
+            f"{sorted(report['missing_keys'])[0]!r} and perhaps more. Save it again "
+            "from CLIPModel."
+        )
+    clip.eval()
+    texts = [prompt.replace("{}", name) for name in names for prompt in prompts]
     length = clip.config.text_config.max_position_embeddings
     tokens = tokenizer(
         texts, padding=True, truncation=True, max_length=length, return_tensors="pt"
     )
+    check_tokens(tokens["input_ids"].tolist(), texts, len(prompts), model)
     taken = {name: tokens[name] for name in ("input_ids", "attention_mask")}
     with torch.inference_mode():
         features = clip.get_text_features(**taken)
@@ -100,6 +118,27 @@ def encode_names(
         each = normalize(features, dim=-1).reshape(len(names), len(prompts), -1)
         directions = normalize(each.mean(1), dim=-1)
     return directions.numpy(), float(clip.logit_scale.detach().exp())
+
+
+def check_tokens(
+    tokens: list[list[int]], texts: list[str], n_prompts: int, model: str
+) -> None:
+    """Refuse two classes that one prompt gives the same tokens. (C * n_prompts, l).
+
+    Without a tokenizer's files transformers makes an empty one, and says nothing.
+    """
+    seen: dict[tuple[int, ...], str] = {}
+    for k, text in enumerate(texts):
+        # Two prompts of one class may well be the same to CLIP, which ignores case.
+        twin = seen.setdefault((k % n_prompts, *tokens[k]), text)
+        if twin != text:
+            raise ValueError(
+                f"The tokenizer of model={model!r} reads {twin!r} and {text!r} as the "
+                "same tokens. Save the model's tokenizer in its folder, too, by "
+                "AutoTokenizer.from_pretrained(...).save_pretrained(folder); if it is "
+                "there, give names that differ by more than their case, in shorter "
+                "prompts."
+            )
 
 
 def check_kind(config: Any, name: str, kinds: tuple[str, ...]) -> None:

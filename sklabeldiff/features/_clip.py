@@ -74,7 +74,7 @@ class CLIPFeatures(ImageExtractor):
         the CPU.
     batch_size : int, default=64
         Images that pass through the network together. The last block is filled up with
-        zeros, so that one image costs as much as `batch_size` of them: lower it to
+        copies, so that one image costs as much as `batch_size` of them: lower it to
         serve single images, or to save memory.
     precision : {"auto", "float32", "float16", "bfloat16"}, default="auto"
         Number format of the network. "auto" is float16 on CUDA devices and float32
@@ -228,6 +228,8 @@ class CLIPFeatures(ImageExtractor):
             Rows sum to one; columns in the order of `class_names`. NaN for images that
             cannot be read, with ``on_error="nan"``.
         """
+        self._check_parameters()
+        self._class_directions()  # may be refused: before the images, which take long
         return self._scores(self._features(X))
 
     def zero_shot_candidates(
@@ -285,13 +287,16 @@ class CLIPFeatures(ImageExtractor):
         """
         names = super().get_feature_names_out(input_features)
         if self._n_extra:
-            classes = [f"clipfeatures_{name}" for name in self.class_names or ()]
+            assert self.class_names is not None
+            classes = [f"clipfeatures_{name}" for name in self.class_names]
             names = np.array([*names[: -self._n_extra], *classes], dtype=object)
         return names
 
     @property
     def _n_extra(self) -> int:
-        return len(self.class_names or ()) if self.append_scores else 0
+        if not self.append_scores or self.class_names is None:
+            return 0
+        return len(self.class_names)
 
     def _extended(self, features: NDArray[np.float32]) -> NDArray[np.float32]:
         """Append the scores to the features, if wanted. (n, d) -> (n, d + C)."""
@@ -314,9 +319,11 @@ class CLIPFeatures(ImageExtractor):
         return self._prompted[1]
 
     def _check_parameters(self) -> None:
-        """Check the parameters, before any work."""
+        """Check the parameters, before any work; for scores, the text half as well."""
         super()._check_parameters()
-        if self.append_scores or self.class_names is not None:
+        if self.append_scores:
+            self._class_directions()  # kept; a model without text half is refused here
+        elif self.class_names is not None:
             check_names(self.class_names, self.text)
 
     def _loaded_from(self) -> tuple[Any, ...]:

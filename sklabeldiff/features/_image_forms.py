@@ -122,18 +122,25 @@ def _single_images(X: Any) -> Iterator[Any]:
 
 
 def _as_items(X: Any) -> list[Any] | None:
-    """List a 1-D collection (or one-column table) of images; None for numbers."""
+    """List a 1-D collection (or one column) of images; None for numbers."""
     if isinstance(X, (list, tuple)):
         items = list(X)
     elif len(X.shape) == 1:
         items = list(X)
-    elif len(X.shape) == 2 and X.shape[1] == 1 and hasattr(X, "columns"):
+    elif len(X.shape) == 2 and X.shape[1] == 1 and _may_hold_items(X):
         items = list(np.asarray(X)[:, 0])  # df[["path"]]
     else:
         return None
     if not items:
         raise ValueError("X holds no image: its length is 0.")
     return None if all(_is_number_or_row(item) for item in items) else items
+
+
+def _may_hold_items(X: Any) -> bool:
+    """Whether X is a table, or an array of objects or strings."""
+    return hasattr(X, "columns") or (
+        isinstance(X, np.ndarray) and X.dtype.kind in "OSUT"
+    )
 
 
 def _is_number_or_row(item: Any) -> bool:

@@ -10,9 +10,10 @@ from __future__ import annotations
 import importlib
 import os
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 from pathlib import Path
 from reprlib import repr as shortened
+from threading import Lock
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
@@ -30,7 +31,9 @@ ValueRange = tuple[float, float]
 BadRows = dict[int, str]  # what is wrong, by row
 Rows = Sequence[int] | NDArray[np.intp]
 
-_END_OF_JPEG = b"\xff\xd9"
+# Pillow reads the pixels of an opened image when they are first asked for, and breaks
+# if two threads ask at once: the same image may stand in several rows.
+_PIL_LOADING = Lock()
 _PACKAGES = {"PIL": "pillow", "sentence_transformers": "sentence-transformers"}
 
 
@@ -176,27 +179,14 @@ class ListImages:
         return [self._guarded(self._key, i, row=k) for k, i in enumerate(self._items)]
 
     def check(self, rows: Rows) -> None:
-        """Refuse files that hold no image or only a part of one, before any work."""
+        """Refuse what cannot be read, before any work: only reading it can tell."""
         for row in rows:
-            if isinstance(self._items[row], (str, os.PathLike)):
-                self._guarded(self._check_file, self._items[row], row=row)
+            if not isinstance(self._items[row], ArrayImages):
+                self._guarded(self._read, self._items[row], row=row)
 
     def items(self, rows: Rows) -> list[Image | None]:
         """Give the images of these rows; None for what `bad_rows` now names."""
         return [self._guarded(self._read, self._items[row], row=row) for row in rows]
-
-    def pixels(self, rows: Rows) -> NDArray[np.uint8]:
-        """Give the pixels of b rows. -> (b, h, w, 3)."""
-        arrays = [np.asarray(image) for image in self.items(rows)]
-        first = arrays[0].shape[:2]
-        for row, array in zip(rows, arrays, strict=True):
-            if array.shape[:2] != first:
-                raise ValueError(
-                    f"row {self.first_row + row} is an image of {array.shape[:2]} "
-                    f"pixels, row {self.first_row + rows[0]} one of {first}. Bring "
-                    "all images to one size, for example by preprocess=."
-                )
-        return np.stack(arrays)
 
     def _guarded(self, function: Any, item: Any, *, row: int) -> Any:
         """Call ``function(item, row)``; with `bad_rows`, note its error there."""
@@ -244,22 +234,17 @@ class ListImages:
             return content_key(Path(item).read_bytes(), f"file {self._range}")
         return _pixel_key(np.asarray(self._read(item, row)))
 
-    def _check_file(self, path: Any, row: int) -> None:
-        """Refuse a file that is no image, or only a part of one."""
-        with _errors_named(row, path), require("PIL.Image").open(path) as image:
-            if image.format == "PNG":
-                image.verify()  # the checksums, without decoding
-            elif not (image.format == "JPEG" and _ends_with(path, _END_OF_JPEG)):
-                image.load()
-
     def _read(self, item: Any, row: int) -> Image:
         """Turn one checked item into an RGB image."""
         if isinstance(item, ArrayImages):
             return item.items([0])[0]
         pil, upright = require("PIL.Image"), require("PIL.ImageOps").exif_transpose
         with _errors_named(row, item):
-            # Reads the pixels; cameras store the rotation as a tag beside them.
-            with nullcontext(item) if is_pil(item) else pil.open(item) as image:
+            opened = _alone(item) if is_pil(item) else pil.open(item)
+        with opened as image:
+            self._range_of(image.mode, row)  # the header tells: refused undecoded
+            with _errors_named(row, item):
+                # Reads the pixels; cameras store the rotation as a tag beside them.
                 image = upright(image)
         return self._to_rgb(image, row)
 
@@ -267,38 +252,62 @@ class ListImages:
         """Convert any mode to RGB; alpha is dropped, as CLIP's own code does."""
         if image.mode == "P":  # a palette's transparency warns on the direct way
             image = image.convert("RGBA")
-        is_16_bit = image.mode.startswith("I;16")
-        if not is_16_bit and image.mode not in ("I", "F"):
+        value_range = self._range_of(image.mode, row)
+        if value_range is None:
             return image.convert("RGB")
         # convert("RGB") would clip these at 255 and turn the whole image white.
+        array = np.asarray(image)[None, :, :, None]
+        return ArrayImages(array, value_range, row).items([0])[0]
+
+    def _range_of(self, mode: str, row: int) -> ValueRange | None:
+        """Black and white of a PIL mode of more than 8 bits; None for 8 bits."""
+        is_16_bit = mode.startswith("I;16")
+        if not is_16_bit and mode not in ("I", "F"):
+            return None
         value_range = self._range or ((0, 65535) if is_16_bit else None)
         if value_range is None:
             raise ValueError(
-                f"row {row} is a PIL image of mode {image.mode!r}, which does not say "
+                f"row {row} is a PIL image of mode {mode!r}, which does not say "
                 "what value is white. Pass value_range=(black, white)."
             )
-        array = np.asarray(image)[None, :, :, None]
-        return ArrayImages(array, value_range, row).items([0])[0]
+        return value_range
+
+
+def stack_pixels(items: list[Image], rows: Rows, first_row: int) -> NDArray[np.uint8]:
+    """Give the pixels of the images of b rows, all of one size. -> (b, h, w, 3)."""
+    arrays = [np.asarray(image) for image in items]
+    first = arrays[0].shape[:2]
+    for row, array in zip(rows, arrays, strict=True):
+        if array.shape[:2] != first:
+            raise ValueError(
+                f"row {first_row + row} is an image of {array.shape[:2]} pixels, row "
+                f"{first_row + rows[0]} one of {first}. Bring all images to one size, "
+                "for example by preprocess=."
+            )
+    return np.stack(arrays)
+
+
+@contextmanager
+def _alone(image: Image) -> Iterator[Image]:
+    """Hand out a PIL image while no other thread has one."""
+    with _PIL_LOADING:
+        yield image
 
 
 @contextmanager
 def _errors_named(row: int, item: Any) -> Iterator[None]:
     """Turn what Pillow raises into an error with row, file and mend."""
-    bomb = require("PIL.Image").DecompressionBombError
     try:
         yield
-    # Pillow's readers raise SyntaxError and ValueError too, for broken files.
-    except (OSError, SyntaxError, ValueError, bomb) as error:
+    except (ImportError, MemoryError):
+        raise  # not the file's fault
+    # Broken files make Pillow's readers raise whatever they stumble over, apart from
+    # OSError: SyntaxError, struct.error, RuntimeError, NotImplementedError.
+    except Exception as error:
         raise ValueError(
             f"row {row}: {str(item)!r} cannot be read as an image ({error}). Replace "
             "the file or drop the row."
         ) from error
-
-
-def _ends_with(path: Any, ending: bytes) -> bool:
-    with open(path, "rb") as file:
-        file.seek(-len(ending), os.SEEK_END)
-        return file.read() == ending
 
 
 def _pixel_key(pixels: NDArray[np.uint8]) -> bytes:

@@ -15,9 +15,11 @@ import torch
 from sklearn.utils import Tags
 from torch import Tensor
 from torch.nn.functional import normalize, pad
+from torch.nn.utils.rnn import pad_sequence
 
 from ._base import FeatureExtractor
 from ._encoding import Encoder, Rows, Source, cut
+from ._gathering import refuse_nothing
 from ._images import require
 from ._store import content_key
 from ._transformers import content_of, loading
@@ -44,8 +46,9 @@ class TextFeatures(FeatureExtractor):
         Name of a model on the Hugging Face hub (downloaded once, then cached), or a
         folder that sentence-transformers or transformers saved. What tells only the
         network, and not how to pool, is pooled by the mean over tokens.
-    prompt : str, default=""
-        Put before every text, as some models want it: ``"query: "``.
+    prompt : str or None, default=None
+        Put before every text, as some models want it: ``"query: "``. None takes the
+        prompt that the model was saved with as its default, if any; "" takes none.
     normalize : bool, default=True
         Whether to bring all features to length 1.
     device : str or torch.device, default="auto"
@@ -79,7 +82,10 @@ class TextFeatures(FeatureExtractor):
     OSError
         If the model cannot be loaded.
     TypeError
-        If X is a single text, or a row is no text. The message names the row.
+        If X is a single text, or a row is no text (the message names the row), or if
+        `prompt` is neither a str nor None.
+    ValueError
+        If X holds no row, or is no single column.
 
     See Also
     --------
@@ -114,12 +120,15 @@ class TextFeatures(FeatureExtractor):
     """
 
     _unit = "text"
+    # Rows that the cache encodes at a time. Sorted by length, few texts would leave
+    # blocks of most lengths partly empty, and every block costs as much as a full one.
+    _claim_rows = PART_ROWS
 
     def __init__(
         self,
         model: str | PathLike[str] = "sentence-transformers/all-MiniLM-L6-v2",
         *,
-        prompt: str = "",
+        prompt: str | None = None,
         normalize: bool = True,
         device: str | torch.device = "auto",
         batch_size: int = 64,
@@ -149,15 +158,26 @@ class TextFeatures(FeatureExtractor):
         texts = iter(X) if stream else _as_list(X)
         bad = self.on_error == "nan"
         if stream:
-            return _parts(texts, self.prompt, bad), None
-        return iter([Texts(texts, self.prompt, 0, bad)]), len(texts)
+            return _parts(texts, bad), None
+        refuse_nothing({}, len(texts))
+        return iter([Texts(texts, 0, bad)]), len(texts)
+
+    def _check_parameters(self) -> None:
+        """Check the parameters, before any work."""
+        super()._check_parameters()
+        if not isinstance(self.prompt, str | None):
+            raise TypeError(
+                f"prompt={self.prompt!r}: give a str to put before every text, or None "
+                "for the model's own default."
+            )
 
     def _loaded_from(self) -> tuple[Any, ...]:
-        return str(self.model), self.normalize
+        return str(self.model), self.prompt, self.normalize
 
     def _identity(self) -> dict[str, Any]:
         return {
             "model": content_of(self.model, "sentence encoder", self.verbose),
+            "prompt": self.prompt,  # None: the model's files say which
             "normalize": bool(self.normalize),
         }
 
@@ -169,14 +189,18 @@ class TextFeatures(FeatureExtractor):
         with loading(name, "sentence encoder", verbose=self.verbose):
             module = _load_module(library, name)
         tokenize = getattr(module, "preprocess", None) or module.tokenize
-        unit_length = self.normalize
+        prompt, unit_length = _prompt_of(module, self.prompt), self.normalize
 
         def preprocess(texts: list[str]) -> dict[str, Any]:
             with _TOKENIZING:
-                batch = tokenize(texts)
+                batch = tokenize([prompt + text for text in texts])
+            if not callable(module.tokenizer):
+                return _in_rows(batch) if "offsets" in batch else batch
             return {k: _filled_up(v, k, module.tokenizer) for k, v in batch.items()}
 
         def encode(batch: dict[str, Any]) -> Tensor:
+            if "rows" in batch:
+                batch = _end_to_end(batch["rows"])
             features = module(batch)["sentence_embedding"]
             # float32 before the norm: in half precision the squares lose digits.
             return normalize(features.float(), dim=-1) if unit_length else features
@@ -186,10 +210,15 @@ class TextFeatures(FeatureExtractor):
     def _blocks(self, encoder: Encoder, source: Source, rows: Rows) -> Iterator[Rows]:
         """Put texts of the same filled-up length into blocks."""
         module: Any = encoder.module
+        # That of static embeddings, for one. They gain nothing from equal lengths.
+        if not callable(module.tokenizer):
+            yield from cut(rows, self.batch_size)
+            return
+        prompt = _prompt_of(module, self.prompt)
         for part in cut(rows, PART_ROWS):  # what is tokenized twice is soon used
             with _TOKENIZING:
                 tokens = module.tokenizer(
-                    source.items(part),
+                    [prompt + text for text in source.items(part)],
                     truncation=True,
                     max_length=module.max_seq_length,
                 )
@@ -209,15 +238,12 @@ class TextFeatures(FeatureExtractor):
 
 
 class Texts:
-    """Texts, each with the prompt before it; a `Source`."""
+    """Texts without a prompt, which is the encoder's business; a `Source`."""
 
-    def __init__(
-        self, texts: list[Any], prompt: str, first_row: int, note_bad: bool
-    ) -> None:
+    def __init__(self, texts: list[Any], first_row: int, note_bad: bool) -> None:
         self.first_row = first_row
         self.bad_rows: dict[int, str] | None = {} if note_bad else None
         self._texts = texts
-        self._prompt = prompt
         for row, text in enumerate(texts):
             if not isinstance(text, str):
                 self._refuse(row, text)
@@ -227,17 +253,14 @@ class Texts:
 
     def head(self) -> Texts:
         """Give the first text alone."""
-        return Texts(
-            self._texts[:1], self._prompt, self.first_row, self.bad_rows is not None
-        )
+        return Texts(self._texts[:1], self.first_row, self.bad_rows is not None)
 
     def keys(self) -> list[bytes | None]:
         """Name every text by its content."""
-        rows = range(len(self))
         bad = self.bad_rows or {}
         return [
-            None if row in bad else content_key(self._text(row).encode(), "text")
-            for row in rows
+            None if row in bad else content_key(text.encode(), "text")
+            for row, text in enumerate(self._texts)
         ]
 
     def check(self, rows: Rows) -> None:
@@ -245,10 +268,7 @@ class Texts:
 
     def items(self, rows: Rows) -> list[str]:
         """Give the texts of these rows."""
-        return [self._text(row) for row in rows]
-
-    def _text(self, row: int) -> str:
-        return f"{self._prompt}{self._texts[row]}"
+        return [self._texts[row] for row in rows]
 
     def _refuse(self, row: int, value: Any) -> None:
         text = (
@@ -276,11 +296,11 @@ def _as_list(X: Any) -> list[Any]:
     return list(X)
 
 
-def _parts(texts: Iterable[Any], prompt: str, note_bad: bool) -> Iterator[Texts]:
+def _parts(texts: Iterable[Any], note_bad: bool) -> Iterator[Texts]:
     """Collect the texts of a stream, so many at a time."""
     stream, first_row = iter(texts), 0
     while part := list(islice(stream, PART_ROWS)):
-        yield Texts(part, prompt, first_row, note_bad)
+        yield Texts(part, first_row, note_bad)
         first_row += len(part)
 
 
@@ -294,11 +314,34 @@ def _load_module(library: Any, name: str) -> Any:
         raise OSError(str(error)) from error
 
 
+def _prompt_of(module: Any, prompt: str | None) -> str:
+    """Give what is put before every text: the model's own default for None."""
+    if prompt is None:
+        prompt = module.prompts.get(module.default_prompt_name)
+    return prompt or ""
+
+
 def _width(module: Any) -> int | None:
     """Length of the features; the method got a new name in version 5."""
     width = getattr(module, "get_embedding_dimension", None)
     found: int | None = (width or module.get_sentence_embedding_dimension)()
     return found
+
+
+def _in_rows(batch: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Give each text of static embeddings a row, as blocks need. (l,), (b,) -> (b, l').
+
+    Rows end in -1.
+    """
+    rows = list(batch["input_ids"].tensor_split(batch["offsets"][1:]))
+    return {"rows": pad_sequence(rows, batch_first=True, padding_value=-1)}
+
+
+def _end_to_end(rows: Tensor) -> dict[str, Tensor]:
+    """Undo `_in_rows` on the device. (b, l') -> (l,), (b,)."""
+    inside = rows >= 0
+    lengths = inside.sum(1)
+    return {"input_ids": rows[inside], "offsets": lengths.cumsum(0) - lengths}
 
 
 def _rounded_up(length: int) -> int:

@@ -60,7 +60,7 @@ class VisionFeatures(ImageExtractor):
         the CPU.
     batch_size : int, default=64
         Images that pass through the network together. The last block is filled up with
-        zeros, so that one image costs as much as `batch_size` of them: lower it to
+        copies, so that one image costs as much as `batch_size` of them: lower it to
         serve single images, or to save memory.
     precision : {"auto", "float32", "float16", "bfloat16"}, default="auto"
         Number format of the network. "auto" is float16 on CUDA devices and float32

@@ -1,5 +1,8 @@
 """Images in every form that users hold, and what is refused."""
 
+import struct
+from concurrent.futures import ThreadPoolExecutor
+
 import numpy as np
 import pandas as pd
 import polars as pl
@@ -7,7 +10,7 @@ import pytest
 import torch
 from PIL import Image
 
-from sklabeldiff.features._images import ListImages
+from sklabeldiff.features._images import ArrayImages, ListImages, stack_pixels
 
 N, H, W = 7, 40, 48
 
@@ -29,6 +32,8 @@ FORMS = {
     "Series of str paths": lambda x, p: pd.Series([str(path) for path in p]),
     "polars Series of paths": lambda x, p: pl.Series([str(path) for path in p]),
     "one-column DataFrame of paths": lambda x, p: pd.DataFrame({"path": p}),
+    "column of paths": lambda x, p: np.array(p, dtype=object)[:, None],
+    "column of str paths": lambda x, p: np.array([[str(path)] for path in p]),
     "polars column": lambda x, p: pl.DataFrame({"path": [str(path) for path in p]}),
     "mixed list": lambda x, p: [x[0], p[1], Image.fromarray(x[2]), *p[3:]],
     "float array": lambda x, p: x / 255,
@@ -95,7 +100,7 @@ def test_streams_give_the_same_features_in_order(encoder, pixels, monkeypatch, f
 
 def test_stream_is_read_as_the_features_are_computed(encoder, pixels, monkeypatch):
     monkeypatch.setattr("sklabeldiff.features._image_base.PART_ROWS", 2)
-    module = encoder.fit(pixels)._encoder().module
+    module = encoder.set_params(batch_size=2).fit(pixels)._encoder().module
     drawn, seen = [], []
     module.register_forward_pre_hook(lambda *_: seen.append(len(drawn)))
     encoder.transform(drawn.append(1) or image for image in pixels)
@@ -194,6 +199,51 @@ def test_files_are_opened_a_few_blocks_ahead(encoder, paths, monkeypatch):
     assert len(held) == len(paths)
 
 
+def test_one_lazily_opened_image_is_read_by_many_threads(tmp_path):
+    noise = np.random.default_rng(0).integers(0, 256, (500, 500, 3), dtype=np.uint8)
+    Image.fromarray(noise).save(tmp_path / "noise.png")
+    for _ in range(5):
+        with Image.open(tmp_path / "noise.png") as image, ThreadPoolExecutor(4) as pool:
+            source = ListImages([image] * 6, None)
+            read = list(pool.map(lambda row: source.items([row])[0], range(6)))  # noqa: B023
+        for pixels in read:
+            np.testing.assert_array_equal(pixels, noise)
+
+
+def test_images_of_one_size_are_stacked(pixels):
+    items = [Image.fromarray(image) for image in pixels]
+    np.testing.assert_array_equal(stack_pixels(items, range(N), 0), pixels)
+
+
+def test_images_of_several_sizes_are_named_by_their_rows(pixels):
+    items = [Image.fromarray(image) for image in [*pixels[:2], pixels[2][:20]]]
+    with pytest.raises(
+        ValueError, match=r"row 15 is .*\(20, 48\) pixels, row 11 one of \(40, 48\)"
+    ):
+        stack_pixels(items, np.array([1, 3, 5]), first_row=10)
+
+
+# --- keys ---------------------------------------------------------------------------
+
+
+def test_same_bytes_of_another_shape_have_another_key(pixels):
+    values = pixels.ravel()[: 8 * 8 * 3]
+    wide, square = values.reshape(1, 4, 16, 3), values.reshape(1, 8, 8, 3)
+    keys = [ArrayImages(image, None).keys()[0] for image in (wide, square, wide)]
+    assert keys[0] == keys[2]
+    assert keys[0] != keys[1]
+
+
+@pytest.mark.parametrize("dtype", [np.uint16, np.float32])
+def test_file_seen_in_another_value_range_has_another_key(tmp_path, dtype):
+    path = tmp_path / "deep.tiff"
+    Image.fromarray(np.arange(64, dtype=dtype).reshape(8, 8)).save(path)
+    ranges = [(0, 100), (0, 200), (0, 100)]
+    keys = [ListImages([path], value_range).keys()[0] for value_range in ranges]
+    assert keys[0] == keys[2]
+    assert keys[0] != keys[1]
+
+
 # --- errors -------------------------------------------------------------------------
 
 
@@ -284,35 +334,118 @@ def damage(path, image, kind):
     content = bytearray(path.read_bytes())
     if kind.startswith("truncated"):
         del content[len(content) // 2 :]
+    elif kind == "damaged jpeg":  # a Huffman table; both ends are as they should be
+        content[content.index(b"\xff\xc4") + 5] = 255
     else:
         content[len(content) // 2] ^= 255
     path.write_bytes(content)
     return path
 
 
+@pytest.fixture
+def idle(encoder, pixels):
+    """Encoder whose network must not run."""
+    module = encoder.fit(pixels)._encoder().module
+    module.register_forward_pre_hook(lambda *_: pytest.fail("the network runs"))
+    return encoder
+
+
 @pytest.mark.parametrize(
-    "kind", ["truncated png", "damaged png", "truncated jpeg", "truncated bmp"]
+    "kind",
+    [
+        "truncated png",
+        "damaged png",
+        "truncated jpeg",
+        "damaged jpeg",
+        "truncated bmp",
+    ],
 )
 @pytest.mark.parametrize("cached", [False, True])
 def test_damaged_file_is_named_before_the_network_runs(
-    encoder, pixels, paths, tmp_path, kind, cached
+    idle, pixels, paths, tmp_path, kind, cached
 ):
-    module = encoder.fit(paths)._encoder().module
-    module.register_forward_pre_hook(lambda *_: pytest.fail("the network runs"))
-    encoder.set_params(cache_dir=tmp_path / "cache" if cached else None)
+    idle.set_params(cache_dir=tmp_path / "cache" if cached else None)
     broken = damage(tmp_path / "broken", pixels[0], kind)
     with pytest.raises(
         ValueError, match=r"row 7: .*broken\..* cannot be read.*Replace"
     ):
-        encoder.transform([*paths, broken])
+        idle.transform([*paths, broken])
 
 
-def test_truncated_pil_image_is_named(encoder, paths, tmp_path):
+@pytest.mark.parametrize("as_pil", [False, True], ids=["file", "PIL"])
+@pytest.mark.parametrize(
+    ("values", "mode"), [(np.float32([[0.5]]), "F"), (np.int32([[70]]), "I")]
+)
+def test_unknown_value_range_is_refused_before_the_network_runs(
+    idle, paths, tmp_path, values, mode, as_pil
+):
+    path = tmp_path / "deep.tiff"
+    Image.fromarray(np.tile(values, (H, W))).save(path)
+    message = rf"^row 7 is a PIL image of mode '{mode}'.*Pass value_range"
+    with Image.open(path) as image, pytest.raises(ValueError, match=message):
+        idle.transform([*paths, image if as_pil else path])
+
+
+def test_values_of_a_file_are_checked_before_the_network_runs(idle, paths, tmp_path):
+    path = tmp_path / "deep.tiff"
+    Image.fromarray(np.full((H, W), 2, np.float32)).save(path)
+    idle.set_params(value_range=(0, 1))
+    with pytest.raises(ValueError, match=r"row 7 has a pixel of value 2.0, outside"):
+        idle.transform([*paths, path])
+
+
+def test_unknown_value_range_is_refused_by_the_header(tmp_path):
+    path = tmp_path / "deep.tiff"
+    Image.fromarray(np.zeros((H, W), np.float32)).save(path)
+    path.write_bytes(path.read_bytes()[:-100])  # decoding would fail
+    with pytest.raises(ValueError, match=r"mode 'F'.*Pass value_range"):
+        ListImages([path], None).check([0])
+
+
+def test_format_that_pillow_lacks_is_named(paths, tmp_path):
+    size = struct.pack("<7I", 124, 0x1007, 8, 8, 32, 0, 0)
+    layout = struct.pack("<II4s5I", 32, 4, b"ABCD", 0, 0, 0, 0, 0)
+    path = tmp_path / "strange.dds"
+    path.write_bytes(b"DDS " + size + bytes(44) + layout + bytes(120))
+    with pytest.raises(ValueError, match=r"row 1: .*strange.dds' cannot be read"):
+        ListImages([paths[0], path], None).check([0, 1])
+
+
+def failing(error):
+    """Stand-in for `Image.open`."""
+
+    def fail(path):
+        raise error
+
+    return fail
+
+
+@pytest.mark.parametrize("error", [RuntimeError, NotImplementedError, struct.error])
+def test_whatever_a_reader_raises_is_named(paths, monkeypatch, error):
+    monkeypatch.setattr(Image, "open", failing(error("odd")))
+    with pytest.raises(ValueError, match=r"row 0: .*0.png' cannot .*\(odd\).*Replace"):
+        ListImages(paths, None).check([0])
+
+
+@pytest.mark.parametrize("error", [ImportError, MemoryError])
+def test_what_is_not_the_fault_of_a_file_is_not_blamed_on_it(paths, monkeypatch, error):
+    monkeypatch.setattr(Image, "open", failing(error("odd")))
+    with pytest.raises(error, match=r"^odd$"):
+        ListImages(paths, None, bad_rows={}).check([0])
+
+
+def test_decompression_bomb_is_named(paths, monkeypatch):
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", H * W // 2 - 1)
+    with pytest.raises(ValueError, match=r"row 0: .*0.png' cannot .*bomb.*Replace"):
+        ListImages(paths, None).check([0])
+
+
+def test_truncated_pil_image_is_named_before_the_network_runs(idle, paths, tmp_path):
     broken = tmp_path / "broken.png"
     broken.write_bytes(paths[0].read_bytes()[:300])
     with Image.open(broken) as image:
-        with pytest.raises(ValueError, match=r"row 1: .*cannot be read.*truncated"):
-            encoder.transform([paths[0], image])
+        with pytest.raises(ValueError, match=r"row 7: .*cannot be read.*truncated"):
+            idle.transform([*paths, image])
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,7 @@
 """TextFeatures on a tiny random sentence encoder."""
 
 import pickle
+import shutil
 import sys
 
 import numpy as np
@@ -78,7 +79,8 @@ def test_features_do_not_depend_on_the_other_texts(encoder):
     np.testing.assert_array_equal(encoder.transform(TEXTS[::-1]), whole[::-1])
 
 
-def test_short_texts_pass_through_in_short_blocks(encoder, monkeypatch):
+def spied_shapes(encoder, monkeypatch):
+    """List that the shapes of the blocks will be noted in."""
     shapes = []
     module = encoder.fit(TEXTS)._encoder().module
     forward = type(module).forward
@@ -88,6 +90,11 @@ def test_short_texts_pass_through_in_short_blocks(encoder, monkeypatch):
         return forward(self, batch, **kwargs)
 
     monkeypatch.setattr(type(module), "forward", spy)
+    return shapes
+
+
+def test_short_texts_pass_through_in_short_blocks(encoder, monkeypatch):
+    shapes = spied_shapes(encoder, monkeypatch)
     encoder.transform(TEXTS)
     # Five short texts are two blocks of three; the two others are cut off at 32.
     assert shapes == [(3, 16), (3, 16), (3, 32)]
@@ -97,6 +104,98 @@ def test_prompt_comes_before_every_text(encoder):
     expected = encoder.transform([f"very {text}" for text in TEXTS])
     encoder.set_params(prompt="very ")
     np.testing.assert_array_equal(encoder.transform(TEXTS), expected)
+
+
+@pytest.fixture(scope="module")
+def folder_with_prompt(folder, tmp_path_factory):
+    """Folder of the same network, saved with a default prompt."""
+    model = sentence_transformers.SentenceTransformer(
+        str(folder),
+        device="cpu",
+        prompts={"search": "very bad film "},
+        default_prompt_name="search",
+    )
+    whole = tmp_path_factory.mktemp("prompt")
+    model.save(str(whole), create_model_card=False)
+    return whole
+
+
+def test_models_own_default_prompt_is_obeyed(folder_with_prompt):
+    model = sentence_transformers.SentenceTransformer(
+        str(folder_with_prompt), device="cpu"
+    )
+    encoder = TextFeatures(folder_with_prompt, device="cpu", normalize=False)
+    default = encoder.transform(TEXTS)
+    np.testing.assert_allclose(default, model.encode(TEXTS), atol=1e-5)
+    none = encoder.set_params(prompt="").transform(TEXTS)
+    np.testing.assert_allclose(none, model.encode(TEXTS, prompt=""), atol=1e-5)
+    assert not np.allclose(none, default)
+
+
+def test_cache_tells_no_prompt_from_the_models_own(folder_with_prompt, tmp_path):
+    encoder = TextFeatures(folder_with_prompt, device="cpu", cache_dir=tmp_path)
+    default = encoder.transform(TEXTS)
+    assert not np.allclose(
+        clone(encoder).set_params(prompt="").transform(TEXTS), default
+    )
+
+
+def test_blocks_are_cut_by_the_length_with_the_prompt(encoder, monkeypatch):
+    shapes = spied_shapes(encoder.set_params(prompt="very " * 10), monkeypatch)
+    encoder.transform(["bad", "good film " * 3, "a film", "bad end"])
+    assert shapes == [(3, 16), (3, 32)]
+
+
+def test_prompt_of_another_kind_is_refused(encoder):
+    with pytest.raises(TypeError, match=r"prompt=\['a'\]: give a str .* or None"):
+        encoder.set_params(prompt=["a"]).fit(TEXTS)
+
+
+def test_tokens_are_filled_up_on_the_tokenizers_own_side(folder, tmp_path):
+    shutil.copytree(folder, tmp_path, dirs_exist_ok=True)
+    tokenizer = transformers.AutoTokenizer.from_pretrained(folder, padding_side="left")
+    tokenizer.save_pretrained(tmp_path)
+    model = sentence_transformers.SentenceTransformer(str(tmp_path), device="cpu")
+    assert model.tokenizer.padding_side == "left"
+    texts = ["bad", "a good film", "good " * 14]  # the last is 16 tokens long
+    # One text a block: this network counts positions from the left, padding included.
+    encoder = TextFeatures(tmp_path, device="cpu", batch_size=1, normalize=False)
+    expected = model.encode(texts)
+    np.testing.assert_allclose(encoder.transform(texts), expected, atol=1e-5)
+
+
+@pytest.fixture
+def static_folder(tmp_path):
+    """Folder of random static embeddings, whose tokenizer cannot be called."""
+    try:
+        from sentence_transformers.sentence_transformer.modules import StaticEmbedding
+    except ImportError:  # sentence-transformers before version 5.4
+        from sentence_transformers.models import StaticEmbedding
+    from tokenizers import Tokenizer, models, pre_tokenizers
+
+    vocabulary = {word: number for number, word in enumerate(WORDS)}
+    tokenizer = Tokenizer(models.WordLevel(vocabulary, unk_token="[UNK]"))
+    tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()
+    weights = np.random.default_rng(0).normal(size=(len(WORDS), 8))
+    static = StaticEmbedding(tokenizer, weights.astype(np.float32))
+    model = sentence_transformers.SentenceTransformer(modules=[static], device="cpu")
+    model.save(str(tmp_path), create_model_card=False)
+    return tmp_path
+
+
+@pytest.mark.parametrize("prompt", ["", "very "])
+def test_static_embeddings_equal_those_of_sentence_transformers(static_folder, prompt):
+    model = sentence_transformers.SentenceTransformer(str(static_folder), device="cpu")
+    expected = model.encode([prompt + text for text in TEXTS])
+    encoder = TextFeatures(
+        static_folder, prompt=prompt, normalize=False, device="cpu", batch_size=3
+    )
+    features = encoder.fit_transform(TEXTS)
+    np.testing.assert_allclose(features, expected, atol=1e-6)
+    assert np.ptp(features, axis=0).min() > 0.1  # the texts do differ
+    assert encoder.n_features_out_ == 8
+    one_by_one = [encoder.transform([text])[0] for text in TEXTS]
+    np.testing.assert_array_equal(one_by_one, features)
 
 
 FORMS = {
@@ -141,6 +240,23 @@ def test_streams_are_read_in_parts(encoder, monkeypatch):
 def test_what_is_no_text_is_refused(encoder, X, error, message):
     with pytest.raises(error, match=message):
         encoder.transform(X)
+    with pytest.raises(error, match=message):
+        encoder.fit(X)
+
+
+def test_cached_blocks_are_cut_from_many_texts(encoder, tmp_path, monkeypatch):
+    X = [f"film {number}" + number % 2 * " bad" * 20 for number in range(1030)]
+    encoder.set_params(cache_dir=tmp_path, batch_size=512)
+    shapes = spied_shapes(encoder, monkeypatch)
+    encoder.transform(X)
+    assert shapes == [(512, 16), (512, 16), (512, 32), (512, 32)]
+
+
+def test_missing_texts_of_a_stream_are_nan_if_wanted(encoder):
+    encoder.set_params(on_error="nan")
+    with pytest.warns(UserWarning, match=r"1 rows .*row 1 is None"):
+        features = encoder.transform(iter(["a", None]))
+    np.testing.assert_array_equal(np.isnan(features).all(axis=1), [False, True])
 
 
 def test_missing_texts_are_nan_if_wanted(encoder):
@@ -163,6 +279,13 @@ def test_cache_gives_the_same_and_computes_nothing_twice(
     monkeypatch.setattr(TextFeatures, "_load", None)
     again = clone(encoder).fit(TEXTS)
     np.testing.assert_array_equal(again.transform(TEXTS[::-1]), expected[::-1])
+
+
+def test_cache_tells_normalized_features_from_others(encoder, tmp_path):
+    expected = encoder.set_params(normalize=False).transform(TEXTS)
+    encoder.set_params(normalize=True, cache_dir=tmp_path).transform(TEXTS)
+    encoder.set_params(normalize=False)
+    np.testing.assert_array_equal(encoder.transform(TEXTS), expected)
 
 
 def test_weights_stay_out_of_pickles(encoder):

@@ -1,15 +1,19 @@
 """Labels that CLIP gives by the names of classes."""
 
+import shutil
+
 import numpy as np
 import pandas as pd
 import pytest
 import torch
 import transformers
 from PIL import Image
+from safetensors.torch import load_file, save_file
 from sklearn.base import clone
 
 from sklabeldiff import DDMPClassifier, encode_candidates
 from sklabeldiff.features import CLIPFeatures
+from sklabeldiff.features._class_names import choose_candidates
 
 NAMES = ["a", "b", "c", "d"]
 
@@ -177,6 +181,9 @@ def test_text_half_is_read_once(clip, pixels, monkeypatch):
         ({"class_names": ["a"]}, "two or more different names"),
         ({"class_names": ["a", "a"]}, "two or more different names"),
         ({"class_names": "ab"}, "two or more different names"),
+        ({"class_names": ["a", None]}, "class_names holds None of type NoneType"),
+        ({"class_names": [3, 4]}, "class_names holds 3 of type int"),
+        ({"class_names": np.arange(3)}, "class_names holds .*0.* of type int64"),
         ({"text": "a photo"}, "text='a photo': a prompt holds {}"),
         ({"text": []}, "a prompt holds {}"),
     ],
@@ -197,9 +204,91 @@ def test_bad_sizes_of_sets_are_refused(clip, pixels, params):
         clip.zero_shot_candidates(pixels, **params)
 
 
-def test_model_without_text_half_is_refused(clip_folder, pixels, tmp_path):
+@pytest.fixture
+def vision_only(clip_folder, tmp_path):
+    """Extractor with a model of an image half alone, which has no class names."""
     config = transformers.CLIPConfig.from_pretrained(clip_folder).vision_config
-    transformers.CLIPVisionModelWithProjection(config).save_pretrained(tmp_path)
-    clip = CLIPFeatures(tmp_path, class_names=NAMES)
+    with torch.random.fork_rng():
+        transformers.CLIPVisionModelWithProjection(config).save_pretrained(tmp_path)
+    transformers.CLIPImageProcessor.from_pretrained(clip_folder).save_pretrained(
+        tmp_path
+    )
+    return CLIPFeatures(tmp_path, class_names=NAMES, device="cpu")
+
+
+@pytest.mark.parametrize(
+    ("method", "append_scores"),
+    [("fit", True), ("transform", True), ("zero_shot_proba", False)],
+)
+def test_model_without_text_half_is_refused_before_the_images(
+    vision_only, pixels, loads, method, append_scores
+):
+    vision_only.set_params(append_scores=append_scores)
     with pytest.raises(ValueError, match=r"clip_vision_model', not a CLIP .* 'clip'\."):
-        clip._class_directions()
+        getattr(vision_only, method)(pixels)
+    assert loads == []
+
+
+def test_model_without_text_half_gives_features_whatever_the_names(vision_only, pixels):
+    assert vision_only.fit_transform(pixels).shape[0] == len(pixels)
+
+
+def copied_without(folder, target, unwanted):
+    """Copy the files of a model without some of them."""
+    for path in folder.iterdir():
+        if not path.name.startswith(unwanted):
+            shutil.copy(path, target)
+
+
+def test_missing_text_weights_are_refused(clip, clip_with_words, pixels, tmp_path):
+    copied_without(clip_with_words, tmp_path, "model.safetensors")
+    weights = load_file(clip_with_words / "model.safetensors")
+    kept = {k: v for k, v in weights.items() if not k.startswith("text_")}
+    save_file(kept, tmp_path / "model.safetensors", metadata={"format": "pt"})
+    clip.set_params(model=tmp_path)
+    with pytest.raises(ValueError, match=r"lacks weights .*'text_.*from CLIPModel"):
+        clip.zero_shot_proba(pixels)
+
+
+def test_missing_tokenizer_is_refused(clip, clip_with_words, pixels, tmp_path):
+    copied_without(clip_with_words, tmp_path, "tokenizer")
+    clip.set_params(model=tmp_path)
+    # transformers 4 says so itself.
+    with pytest.raises((ValueError, OSError, TypeError), match=r"[Tt]okenizer"):
+        clip.zero_shot_proba(pixels)
+
+
+def test_names_of_the_same_tokens_are_refused(clip, pixels):
+    clip.set_params(class_names=["a", "owl", "newt"])
+    with pytest.raises(ValueError, match=r"model=.*'photo of owl' and 'photo of newt'"):
+        clip.zero_shot_proba(pixels)
+
+
+def test_prompts_may_be_the_same_to_the_tokenizer(clip, pixels):
+    expected = clip.zero_shot_proba(pixels)
+    clip.set_params(text=["photo of {}", "photo  of {}"])
+    np.testing.assert_allclose(clip.zero_shot_proba(pixels), expected, atol=1e-6)
+
+
+def test_braces_with_something_in_them_are_left_alone(clip, pixels):
+    clip.set_params(text="photo of {} {x}")
+    proba = clip.zero_shot_proba(pixels)
+    clip.set_params(class_names=[f"{name} {{x}}" for name in NAMES], text="photo of {}")
+    np.testing.assert_array_equal(clip.zero_shot_proba(pixels), proba)
+
+
+def test_names_may_be_an_array(clip, pixels):
+    clip.set_params(append_scores=True)
+    expected = clip.fit_transform(pixels)
+    clip.set_params(class_names=np.unique(NAMES))
+    np.testing.assert_array_equal(clip.fit(pixels).transform(pixels), expected)
+    names = clip.get_feature_names_out()
+    assert names[-4:].tolist() == [f"clipfeatures_{name}" for name in NAMES]
+
+
+def test_classes_of_probability_zero_are_no_candidates():
+    # Rounded, these two sum to a little less than one.
+    proba = np.array([[0.7, 0.0, 0.29999998], [0.0, 1 - 1e-6, 0.0]], np.float32)
+    expected = [[True, False, True], [False, True, False]]
+    chosen = choose_candidates(proba, 1, None, soft=False)
+    np.testing.assert_array_equal(chosen, expected)
