@@ -358,6 +358,7 @@ class SimCLRFeatures(ImageExtractor):
             "history_": [{"epoch": epoch, "loss": loss} for epoch, loss in losses],
             "n_iter_": trainer.n_epochs,
             "n_features_out_": network.encoder.n_features,
+            "_width": network.encoder.n_features,
             "_loaded": None,
         }
 
