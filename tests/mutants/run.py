@@ -184,6 +184,7 @@ MUTANTS = {
     ],
     "features_03_trusted_shard": [
         f"{FEATURES}/test_store.py::test_damaged_shard_is_removed_and_missed",
+        f"{FEATURES}/test_cache.py::test_shard_damaged_inside_is_computed_again",
     ],
     "features_04_no_claims": [
         f"{FEATURES}/test_store.py::test_key_is_claimed_once",
