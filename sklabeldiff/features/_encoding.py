@@ -168,4 +168,7 @@ def _on_device(batch: Batch, encoder: Encoder, batch_size: int) -> Batch:
         batch = torch.cat([batch, batch[:1].expand(missing, *batch.shape[1:])])
     is_float = batch.is_floating_point() or encoder.takes_pixels
     batch = batch.to(encoder.device).to(encoder.dtype if is_float else batch.dtype)
-    return batch / 255 if encoder.takes_pixels else batch
+    if not encoder.takes_pixels:
+        return batch.contiguous()
+    # The order in memory chooses the kernel, too, and a filled-up block has lost it.
+    return (batch / 255).contiguous(memory_format=torch.channels_last)
