@@ -37,7 +37,7 @@ class Case:
     name: str
     ours: Any
     by_hand: Encode
-    images: NDArray[np.uint8]
+    images: Any
 
 
 def main(save: Path | None, command: str, threads: int = 2) -> int:
@@ -74,7 +74,7 @@ def main(save: Path | None, command: str, threads: int = 2) -> int:
 
 
 def cases(folder: Path, device: str) -> list[Case]:
-    """CLIP on small colour images, and a convolutional network on grey ones."""
+    """CLIP on colour images, a convolutional network on grey ones and on files."""
     grey, _ = read("t10k", 512)
     colour = np.repeat(grey[:128, ..., None], 3, axis=-1)
     precision = "bfloat16" if device == "cuda" else "float32"
@@ -94,7 +94,28 @@ def cases(folder: Path, device: str) -> list[Case]:
             torch_by_hand(network, device, precision),
             np.repeat(grey[..., None], 3, axis=-1),
         ),
+        Case(
+            "MobileNetV2, JPEG files of 256 px, resized to 128 px",
+            TorchFeatures(network, half_size, **params),
+            files_by_hand(network, device, precision),
+            save_files(grey[:256], folder),
+        ),
     ]
+
+
+def half_size(image: Any) -> torch.Tensor:
+    """PIL image -> tensor (3, h / 2, w / 2) from 0 to 1."""
+    small = image.resize((image.width // 2, image.height // 2))
+    pixels = torch.from_numpy(np.asarray(small, dtype=np.float32) / 255)
+    return pixels.permute(2, 0, 1)
+
+
+def save_files(images: NDArray[np.uint8], folder: Path) -> list[Path]:
+    """Write enlarged images as JPEG files."""
+    paths = [folder / f"{row}.jpg" for row in range(len(images))]
+    for path, image in zip(paths, images, strict=True):
+        Image.fromarray(image).resize((256, 256)).convert("RGB").save(path)
+    return paths
 
 
 def save_clip(folder: Path) -> Path:
@@ -148,6 +169,24 @@ def torch_by_hand(network: Any, device: str, precision: str) -> Encode:
     return encode
 
 
+def files_by_hand(network: Any, device: str, precision: str) -> Encode:
+    """Write the plain loop over files."""
+    dtype = getattr(torch, precision)
+    model = network.to(device, dtype).eval()
+
+    def encode(paths: list[Path]) -> NDArray[np.float32]:
+        parts = []
+        for start in range(0, len(paths), BATCH):
+            block = [Image.open(path) for path in paths[start : start + BATCH]]
+            pixels = torch.stack([half_size(image.convert("RGB")) for image in block])
+            with torch.inference_mode():
+                out = model(pixels.to(device, dtype))
+            parts.append(out.float().cpu().numpy())
+        return np.concatenate(parts)
+
+    return encode
+
+
 def measure(case: Case, folder: Path) -> tuple[list[str], float]:
     """Time all in turn. -> cells of the table, our ratio."""
     ours = case.ours.fit(case.images)
@@ -174,7 +213,7 @@ def measure(case: Case, folder: Path) -> tuple[list[str], float]:
     return [case.name, str(len(case.images)), *figures], ratios["ours"]
 
 
-def timed(encode: Encode, images: NDArray[np.uint8]) -> float:
+def timed(encode: Encode, images: Any) -> float:
     start = time.perf_counter()
     encode(images)
     return time.perf_counter() - start

@@ -35,7 +35,6 @@ from sklabeldiff._parameters import check_number, check_option
 
 from ._encoding import Encoder, Rows, Source, cut
 from ._gathering import Gatherer, NothingReadableError, named
-from ._image_forms import is_stream
 from ._store import SHARD_ROWS, DamagedShardError, FeatureStore, unusable
 
 _DTYPES = {
@@ -43,9 +42,8 @@ _DTYPES = {
     "float16": torch.float16,
     "bfloat16": torch.bfloat16,
 }
-_CACHE_FORMAT = (
-    1  # part of the name of a cache; counts up when old ones must not be read
-)
+# Part of the name of a cache; counts up when old ones must not be read.
+_CACHE_FORMAT = 1
 
 
 class FeatureExtractor(
@@ -127,10 +125,11 @@ class FeatureExtractor(
 
     def _features(self, X: Any) -> NDArray[np.float32]:
         """Compute the network's output, or read it from the cache. -> (n, d)."""
+        sources, n_rows = self._sources(X, reset=False)
         try:
-            return self._gathered(*self._sources(X, reset=False))
+            return self._gathered(sources, n_rows)
         except DamagedShardError:
-            if is_stream(X):  # it is used up
+            if n_rows is None:  # a stream, and used up
                 raise
             return self._gathered(*self._sources(X, reset=False))
 

@@ -17,9 +17,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from ._images import ArrayImages, stack_pixels
-
-MAX_THREADS = 4  # that prepare blocks; more of them only share Python's lock
+from ._images import ArrayImages, n_threads, stack_pixels
 
 Batch = Any  # a tensor of b rows, or a dict of such tensors and of what else is needed
 Rows = NDArray[np.intp]
@@ -91,13 +89,13 @@ def encode_blocks(
     rows : ndarray of shape (b,)
     features : ndarray of shape (b, d), float32
     """
-    n_threads = min(MAX_THREADS, torch.get_num_threads())
+    n_ahead = n_threads()
     waiting: deque[Future[tuple[Rows, Batch | None]]] = deque()
-    pool = ThreadPoolExecutor(n_threads)
+    pool = ThreadPoolExecutor(n_ahead)
     try:
         for block in blocks:
             waiting.append(pool.submit(_prepare, encoder, source, block))
-            if len(waiting) > n_threads:
+            if len(waiting) > n_ahead:
                 yield from _finish(encoder, source, waiting.popleft(), batch_size)
         while waiting:
             yield from _finish(encoder, source, waiting.popleft(), batch_size)

@@ -10,6 +10,7 @@ from __future__ import annotations
 import importlib
 import os
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from reprlib import repr as shortened
@@ -34,7 +35,14 @@ Rows = Sequence[int] | NDArray[np.intp]
 # Pillow reads the pixels of an opened image when they are first asked for, and breaks
 # if two threads ask at once: the same image may stand in several rows.
 _PIL_LOADING = Lock()
+_MAX_THREADS = 4  # more of them only share Python's lock
+_CHECKED_ROWS = 512  # handed to threads at a time
 _PACKAGES = {"PIL": "pillow", "sentence_transformers": "sentence-transformers"}
+
+
+def n_threads() -> int:
+    """Count the threads that read and prepare images."""
+    return min(_MAX_THREADS, torch.get_num_threads())
 
 
 def require(module: str, extra: str = "vision") -> ModuleType:
@@ -180,9 +188,16 @@ class ListImages:
 
     def check(self, rows: Rows) -> None:
         """Refuse what cannot be read, before any work: only reading it can tell."""
-        for row in rows:
+
+        def read(row: int) -> None:
             if not isinstance(self._items[row], ArrayImages):
                 self._guarded(self._read, self._items[row], row=row)
+
+        with ThreadPoolExecutor(n_threads()) as pool:
+            for start in range(0, len(rows), _CHECKED_ROWS):
+                # In order, so that the first bad row is named; it ends the others.
+                for _ in pool.map(read, rows[start : start + _CHECKED_ROWS]):
+                    pass
 
     def items(self, rows: Rows) -> list[Image | None]:
         """Give the images of these rows; None for what `bad_rows` now names."""
