@@ -13,7 +13,7 @@ import shlex  # noqa: E402
 import sys  # noqa: E402
 from pathlib import Path  # noqa: E402
 
-from benchmarks import encoding, report, runner, simclr, speed  # noqa: E402
+from benchmarks import encoding, generate, report, runner, simclr, speed  # noqa: E402
 from benchmarks.suites import SUITES  # noqa: E402
 
 
@@ -42,6 +42,9 @@ def parser() -> argparse.ArgumentParser:
     sub = commands.add_parser("simclr", help="features learnt without labels")
     simclr.add_arguments(sub)
     sub.add_argument("--save", type=Path, metavar="FILE", help="markdown file")
+    sub = commands.add_parser("generate", help="what generated rows are worth")
+    generate.add_arguments(sub)
+    sub.add_argument("--save", type=Path, metavar="FILE", help="markdown file")
     return top
 
 
@@ -57,6 +60,8 @@ def main(argv: list[str] | None = None) -> int:
         return encoding.main(args.save, command)
     if args.command == "simclr":
         return simclr.main(args, command)
+    if args.command == "generate":
+        return generate.main(args, command)
 
     what = args.what if args.command == "show" else args.command
     try:

@@ -1,4 +1,4 @@
-"""The data of the benchmarks: 31 cells, each a set with its kind of candidates.
+"""The data of the benchmarks: 33 cells, each a set with its kind of candidates.
 
 Real sets come with their candidates and are cut into folds three times; clean sets get
 candidates from a seeded generator and are cut once. X is passed on as it is: every
@@ -12,6 +12,7 @@ from functools import cache
 
 import numpy as np
 from numpy.typing import NDArray
+from sklearn.datasets import load_digits
 from sklearn.model_selection import KFold
 
 from benchmarks.frame import Split, cell_name, data_home
@@ -24,13 +25,15 @@ CANDIDATE_SEED = 0
 REAL = ("lost", "msrcv2", "birdsong")
 CLEAN = ("vehicle", "segment", "satimage", "pendigits", "yeast", "ecoli", "glass")
 KINDS = (("uniform", 0.3), ("uniform", 0.7), ("pair", 0.9), ("instance", 0.3))
+DIGITS_KINDS = (("uniform", 0.3), ("instance", 0.3))
 
 
 @dataclass(frozen=True)
 class Cell:
     """A data set, how its candidates are made, and the seeds of its folds.
 
-    ``kind`` is None where the set has candidates of its own.
+    ``kind`` is None for the set as it is: with candidates of its own, or none but the
+    true classes.
     """
 
     dataset: str
@@ -57,6 +60,7 @@ class CellData:
 CELLS = (
     *(Cell(name, seeds=(0, 1, 2)) for name in REAL),
     *(Cell(name, kind, rate) for name in CLEAN for kind, rate in KINDS),
+    *(Cell("digits", kind, rate) for kind, rate in DIGITS_KINDS),
 )
 ABLATION_CELLS = (
     Cell("lost"),
@@ -70,8 +74,8 @@ ABLATION_CELLS = (
 @cache
 def load_cell(cell: Cell) -> CellData:
     """Read the set, cut it if it is large, and make its candidates."""
-    data = load_pll(cell.dataset, data_home())
-    X, Y, y = data.data, data.candidates, data.target
+    data = read(cell.dataset)
+    X, Y, y = data.X, data.Y, data.y
     limit = MAX_ROWS.get(cell.dataset, len(X))
     if len(X) > limit:
         order = np.random.RandomState(CANDIDATE_SEED).permutation(len(X))
@@ -87,6 +91,15 @@ def load_cell(cell: Cell) -> CellData:
             random_state=CANDIDATE_SEED,
         )
     return CellData(X, Y, y)
+
+
+def read(dataset: str) -> CellData:
+    """Features, candidates and true classes of the whole set."""
+    if dataset == "digits":
+        X, y = load_digits(return_X_y=True)
+        return CellData(X.astype(np.float32), np.eye(10, dtype=bool)[y], y)
+    data = load_pll(dataset, data_home())
+    return CellData(data.data, data.candidates, data.target)
 
 
 def split(cell: Cell, seed: int, k: int) -> Split:

@@ -15,7 +15,16 @@ from benchmarks.frame import Method
 from sklabeldiff.baselines import CandidateWeightedClassifier, PLKNNClassifier
 
 NAMES = (
-    *("DDMP", "DTM", "PL-kNN", "kNN vote", "kNN vote, unscaled", "PRODEN", "CC"),
+    *(
+        "DDMP",
+        "DTM",
+        "DMIS",
+        "PL-kNN",
+        "kNN vote",
+        "kNN vote, unscaled",
+        "PRODEN",
+        "CC",
+    ),
     *("kernel yardstick, wide", "kernel yardstick, wide, equal norm"),
     *("kernel yardstick, narrow", "kernel yardstick, narrow, equal norm"),
     *("LogisticRegression, weighted", "MLPClassifier, weighted"),
@@ -28,7 +37,7 @@ MLP_EPOCHS = 40
 
 
 def image_methods() -> list[Method]:
-    """DDMP, DTM, baselines and ceilings."""
+    """DDMP, DTM, DMIS, baselines and ceilings."""
     known = [
         *noisy_methods.noisy_methods(),
         *methods.accuracy_methods(),

@@ -25,7 +25,7 @@ from benchmarks.controls import (
     WithoutDiffusion,
 )
 from benchmarks.frame import Method
-from sklabeldiff import DDMPClassifier
+from sklabeldiff import DDMPClassifier, DMISClassifier
 from sklabeldiff.baselines import (
     CandidateWeightedClassifier,
     CCClassifier,
@@ -90,9 +90,18 @@ def _ours() -> Method:
     return Method("DDMP", seeded(DDMPClassifier), "ours", 6.0)
 
 
+DMIS = Method("DMIS", seeded(DMISClassifier), "ours", 15.0)
+
+
 def accuracy_methods() -> list[Method]:
-    """DDMP, every baseline, and the ceilings."""
-    return [_ours(), *_partial_label_baselines(), *_sklearn_baselines(), *_ceilings()]
+    """DDMP, DMIS, every baseline, and the ceilings."""
+    return [
+        _ours(),
+        DMIS,
+        *_partial_label_baselines(),
+        *_sklearn_baselines(),
+        *ceilings(),
+    ]
 
 
 def _partial_label_baselines() -> Iterator[Method]:
@@ -117,7 +126,8 @@ def _sklearn_baselines() -> Iterator[Method]:
             yield Method(f"{name}, {labels}", make, "baseline", cost * factor)
 
 
-def _ceilings() -> Iterator[Method]:
+def ceilings() -> Iterator[Method]:
+    """Classifiers that learn from the true labels."""
     for name in CEILINGS:
         yield Method(f"truth: {name}", supervised(name), "ceiling", 0.5)
 

@@ -15,7 +15,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from benchmarks.frame import Method
-from benchmarks.methods import seeded
+from benchmarks.methods import DMIS, seeded
 from benchmarks.peers import (
     CleanlabIssues,
     CleanLearningClassifier,
@@ -33,9 +33,10 @@ QUALITIES = ("self_confidence", "normalized_margin")
 
 
 def noisy_methods() -> list[Method]:
-    """DTM, its peers, plain references, and the ceiling."""
+    """DTM, DMIS, their peers, plain references, and the ceiling."""
     return [
         Method("DTM", dtm, "ours", 9.0),
+        DMIS,
         Method("VolMinNet", volminnet, "baseline", 4.0),
         Method("cross-entropy", cross_entropy, "baseline", 3.0),
         Method("CleanLearning", clean_learning, "baseline", 18.0),
@@ -76,8 +77,8 @@ def ablation_methods() -> list[Method]:
 def issue_methods() -> list[Method]:
     """Ours on beliefs in and out of fold; cleanlab's ranks from two classifiers."""
 
-    def ours(cv: int | None) -> Any:
-        return lambda seed: OwnIssues(dtm(seed), cv)
+    def ours(make: Any, cv: int | None) -> Any:
+        return lambda seed: OwnIssues(make(seed), cv)
 
     def theirs(make: Any, quality: str) -> Any:
         return lambda seed: CleanlabIssues(make(seed), quality, seed)
@@ -87,8 +88,10 @@ def issue_methods() -> list[Method]:
         ("LogisticRegression", logistic_regression, 2.0),
     )
     return [
-        Method("DTM, training beliefs", ours(None), "ours", 9.0),
-        Method("DTM, out of fold", ours(N_FOLDS), "ours", 45.0),
+        Method("DTM, training beliefs", ours(dtm, None), "ours", 9.0),
+        Method("DTM, out of fold", ours(dtm, N_FOLDS), "ours", 45.0),
+        Method("DMIS, training beliefs", ours(DMIS.make, None), "ours", 15.0),
+        Method("DMIS, out of fold", ours(DMIS.make, N_FOLDS), "ours", 75.0),
         *(
             Method(f"cleanlab, {name}, {quality}", theirs(make, quality), "baseline", c)
             for name, make, c in classifiers

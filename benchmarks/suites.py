@@ -15,13 +15,16 @@ from benchmarks import (
     noisy_report,
     report,
     selection,
+    semi_cells,
+    semi_methods,
+    semi_report,
 )
 from benchmarks.frame import Suite
 
 SUITES = {
     "accuracy": Suite(
         title="Accuracy",
-        help="every method on every cell of candidate sets (31 cells)",
+        help="every method on every cell of candidate sets (33 cells)",
         cells=cells.CELLS,
         methods=methods.accuracy_methods,
         split=cells.split,
@@ -83,6 +86,16 @@ SUITES = {
         body=image_report.images_body,
         folder="images",
         packages=("cleanlab",),
+    ),
+    "semi": Suite(
+        title="Few labels",
+        help="most training rows without a label (6 cells)",
+        cells=semi_cells.CELLS,
+        methods=semi_methods.semi_methods,
+        split=semi_cells.split,
+        measure=measures.accuracy,
+        body=semi_report.semi_body,
+        folder="semi",
     ),
     "selection": Suite(
         title="Grid search without true labels",

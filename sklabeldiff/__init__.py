@@ -1,6 +1,7 @@
 """Classifiers for imprecise labels, built on diffusion and made for scikit-learn."""
 
 from sklabeldiff.ddmp import DDMPClassifier
+from sklabeldiff.dmis import DMISClassifier
 from sklabeldiff.dtm import DTMClassifier
 from sklabeldiff.features import CLIPFeatures
 from sklabeldiff.targets import (
@@ -15,6 +16,7 @@ __all__ = [
     "CLIPFeatures",
     "CandidateBinarizer",
     "DDMPClassifier",
+    "DMISClassifier",
     "DTMClassifier",
     "candidates_from_votes",
     "encode_candidates",

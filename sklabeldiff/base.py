@@ -107,11 +107,15 @@ class CandidateClassifier(
             not depend on the rows around it. A class that was no candidate of any
             training row has probability 0.
         """
+        return self._without_absent(self._predict_proba(self._checked(X)))
+
+    def _checked(self, X: ArrayLike) -> NDArray[np.floating]:
+        """Rows as the fitted estimator takes them. (n, p)."""
         check_is_fitted(self)
         rows: NDArray[np.floating] = validate_data(
             self, X, dtype=[np.float64, np.float32], reset=False
         )
-        return self._without_absent(self._predict_proba(rows))
+        return rows
 
     def _without_absent(self, P: NDArray[np.float32]) -> NDArray[np.float32]:
         """P without classes that were never a candidate: no network learns a 0."""

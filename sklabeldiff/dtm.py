@@ -14,7 +14,6 @@ import numpy as np
 import torch
 from numpy.typing import ArrayLike, NDArray
 from sklearn.utils import check_random_state
-from sklearn.utils.validation import check_is_fitted, validate_data
 from torch import Tensor, nn
 from tqdm.auto import tqdm
 
@@ -644,13 +643,6 @@ class DTMClassifier(NetworkClassifier):
         """
         rows = self._checked(X)
         return self._model.given_distribution(rows, self._predict_proba(rows))
-
-    def _checked(self, X: ArrayLike) -> NDArray[np.floating]:
-        check_is_fitted(self)
-        rows: NDArray[np.floating] = validate_data(
-            self, X, dtype=[np.float64, np.float32], reset=False
-        )
-        return rows
 
     def _build(self) -> Predictor:
         """Put the fitted arrays back into the objects that predict."""

@@ -109,7 +109,7 @@ import safetensors.numpy, scipy.sparse, sklearn.neighbors, skorch, torch, tqdm.a
 before = set(sys.modules)
 import sklabeldiff
 optional = {"transformers", "matplotlib", "pandas", "polars", "pyarrow", "PIL"}
-optional |= {"kornia", "pooch", "sentence_transformers"}
+optional |= {"diffusers", "kornia", "pooch", "sentence_transformers"}
 print(*(optional & (set(sys.modules) - before)))
 """
 
@@ -128,7 +128,7 @@ def test_import_loads_no_optional_package():
 @pytest.mark.parametrize("module", MODULES)
 def test_optional_packages_are_imported_inside_functions(module):
     optional = ("transformers", "matplotlib", "pandas", "polars", "PIL")
-    optional += ("kornia", "pooch", "sentence_transformers")
+    optional += ("diffusers", "kornia", "pooch", "sentence_transformers")
     top = ast.parse(MODULES[module].read_text()).body
     for node in top:
         if isinstance(node, ast.Import):

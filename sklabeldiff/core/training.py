@@ -22,6 +22,7 @@ from torch import Tensor, nn
 from torch.utils.data import Dataset, Sampler
 
 BatchLoss = Callable[[nn.Module, Tensor], Tensor]
+Decay = float | Callable[[int], float]
 ParameterGroups = list[tuple[str, dict[str, float]]]
 
 GRADIENT_NORM = 1.0  # LRA's clip
@@ -154,8 +155,10 @@ class Trainer:
         Peak rate: linear warm-up, then constant, then a half cosine (see `decay`).
     weight_decay : float
         Decoupled; see ``parameter_groups`` for what is spared.
-    ema : float
-        Decay of the averaged weights per update, which are the ones to predict with.
+    ema : float or callable
+        Decay of the averaged weights per update, which are the ones to predict with;
+        a callable is told the number of updates so far. A number is approached from
+        below, a callable is taken at its word.
     planned_updates : int
         Updates foreseen; sets the length of the warm-up.
     parameter_groups : list of (str, dict)
@@ -175,7 +178,7 @@ class Trainer:
         batch_size: int,
         learning_rate: float,
         weight_decay: float,
-        ema: float,
+        ema: Decay,
         planned_updates: int,
         parameter_groups: ParameterGroups = SPARED_BIASES,
         listener: EpochListener | None = None,
@@ -272,7 +275,8 @@ class Trainer:
     def restore(self, state: dict[str, Any]) -> None:
         """Go on from `state`."""
         self.module.load_state_dict(state["module"])
-        self.averaged = {k: v.clone() for k, v in state["averaged"].items()}
+        for name, averaged in self.averaged.items():
+            averaged.copy_(state["averaged"][name])  # a teacher shares it
         self._net.optimizer_.load_state_dict(state["optimizer"])
         self.generator.set_state(state["generator"])
         self.n_updates = state["n_updates"]
@@ -292,10 +296,20 @@ class Trainer:
         module.load_state_dict(self.averaged, strict=False)
         return module.eval()
 
+    def teacher(self) -> nn.Module:
+        """Return a network that has the averaged weights, now and after any update."""
+        module = self.averaged_module()
+        self.averaged = self._moving(module)
+        return module
+
     @torch.no_grad()
     def update_average(self) -> None:
         """Move the averaged weights towards the current ones."""
-        keep = min(self.ema, (1 + self.n_updates) / (EMA_HORIZON + self.n_updates))
+        if callable(self.ema):
+            keep = self.ema(self.n_updates)
+        else:
+            horizon = (1 + self.n_updates) / (EMA_HORIZON + self.n_updates)
+            keep = min(self.ema, horizon)
         averaged = list(self.averaged.values())
         current = list(self._moving(self.module).values())
         torch._foreach_lerp_(averaged, current, 1 - keep)
@@ -304,14 +318,15 @@ class Trainer:
 def train_in_stages(
     trainer: Trainer, n_epochs: int, after_stage: Callable[[int], object]
 ) -> None:
-    """Train for all epochs; the rate falls over the last ones.
+    """Train for all epochs, those done before aside; the rate falls over the last ones.
 
     ``after_stage`` is told how many epochs have passed since it was last called.
     """
     last = max(1, round(DECAY_SHARE * n_epochs))
     stage = max(1, n_epochs // N_STAGES)
     for end in (n_epochs - last, n_epochs):
-        if end == n_epochs:
+        decays = trainer.decay_window[0] < math.inf  # of a training that is resumed
+        if end == n_epochs and not decays:
             trainer.decay(last)
         while trainer.n_epochs < end and not trainer.stopped:
             before = trainer.n_epochs

@@ -3,7 +3,8 @@
 `covering_rate`, `approximated_accuracy` and `candidate_log_likelihood` need no true
 label, so they can choose a model. The others need the truth and are for evaluation.
 Scorers are for ``scoring=`` in scikit-learn's model selection; those that need the
-truth take it as metadata, see `make_true_label_scorer`.
+truth take it as metadata, see `make_true_label_scorer`. `frechet_distance` and
+`density_coverage` compare generated rows with real ones.
 """
 
 from sklabeldiff.metrics._candidates import (
@@ -12,6 +13,7 @@ from sklabeldiff.metrics._candidates import (
     covering_rate,
 )
 from sklabeldiff.metrics._entangled import entangled_accuracy, entangled_subset
+from sklabeldiff.metrics._generation import density_coverage, frechet_distance
 from sklabeldiff.metrics._proba import (
     brier_score,
     expected_calibration_error,
@@ -43,12 +45,14 @@ __all__ = [
     "candidate_log_likelihood_scorer",
     "covering_rate",
     "covering_rate_scorer",
+    "density_coverage",
     "disambiguation_accuracy",
     "disambiguation_accuracy_scorer",
     "entangled_accuracy",
     "entangled_accuracy_scorer",
     "entangled_subset",
     "expected_calibration_error",
+    "frechet_distance",
     "label_issues_average_precision",
     "label_issues_scorer",
     "make_true_label_scorer",

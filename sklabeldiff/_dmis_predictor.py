@@ -1,0 +1,88 @@
+"""The fitted DMIS as plain arrays, and the object that predicts and samples."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from sklabeldiff._arrays import Arrays, part_of
+from sklabeldiff.base import state_arrays
+from sklabeldiff.core.class_diffusion import Reader, log_posterior, sample
+from sklabeldiff.core.input_scaling import InputScaler
+from sklabeldiff.core.noise_levels import NoiseLevels
+from sklabeldiff.core.scaling import Standardizer
+
+
+@dataclass
+class Predictor:
+    """Rows in; likelihoods out. Classes in; rows out.
+
+    Parameters
+    ----------
+    scaler : InputScaler
+    network : nn.Module
+        The teacher, on its device.
+    levels : NoiseLevels
+    noise : Tensor of shape (T, n_draws, d)
+        Shared by all rows and classes.
+    log_prior : Tensor of shape (C,)
+    grid, weighting : str
+    temperature : float
+    """
+
+    scaler: InputScaler
+    network: nn.Module
+    levels: NoiseLevels
+    noise: Tensor
+    log_prior: Tensor
+    grid: str
+    weighting: str
+    temperature: float
+
+    def scaled(self, X: NDArray[np.floating]) -> Tensor:
+        """Rows as the network sees them. (n, p) -> (n, d)."""
+        return torch.as_tensor(self.scaler(X), device=self.noise.device)
+
+    def log_likelihood(self, x: Tensor, weighting: str | None = None) -> Tensor:
+        """Ell. (n, d) -> (n, C)."""
+        kind = self.weighting if weighting is None else weighting
+        reader = Reader.of(self.levels, self.grid, kind, self.noise)
+        return reader.log_likelihood(self.network, x)
+
+    def log_posterior(self, x: Tensor) -> Tensor:
+        """Log of f. (n, d) -> (n, C)."""
+        return log_posterior(self.log_likelihood(x), self.log_prior, self.temperature)
+
+    def sample(self, y: NDArray[np.int64], n_steps: int, seed: int) -> Tensor:
+        """Draw a row of each class of y. (n,) -> (n, d)."""
+        generator = torch.Generator().manual_seed(seed)
+        noise = torch.randn((len(y), self.noise.shape[-1]), generator=generator)
+        device = self.noise.device
+        return sample(
+            self.network, torch.as_tensor(y, device=device), noise.to(device), n_steps
+        )
+
+
+def predictor_arrays(
+    scaler: InputScaler, network: nn.Module, noise: Tensor, prior: Tensor
+) -> Arrays:
+    """Return all arrays that prediction needs, by name."""
+    arrays: Arrays = {
+        "scaler.mean": scaler.standardizer.mean,
+        "scaler.scale": scaler.standardizer.scale,
+        "scaler.log_norm": scaler.log_norm,
+        "noise": noise.cpu().numpy(),
+        "prior": prior.cpu().numpy(),
+    }
+    return arrays | {f"network.{k}": v for k, v in state_arrays(network).items()}
+
+
+def fitted_scaler(arrays: Arrays, equal_norm: bool) -> tuple[InputScaler, Arrays]:
+    """Undo `predictor_arrays` for the scaler; the arrays are passed on."""
+    parts = part_of(arrays, "scaler")
+    log_norm = parts.pop("log_norm")
+    return InputScaler(Standardizer(**parts, equal_norm=equal_norm), log_norm), arrays

@@ -1,0 +1,90 @@
+"""What kind of imprecise labels was given, and what is known of how they go wrong."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from sklabeldiff._parameters import check_number, check_option
+
+SUPERVISIONS = ("auto", "partial", "semi", "noisy")
+SUM_TOLERANCE = 1e-6
+
+
+def kind_of(Y: NDArray[np.bool_]) -> str:
+    """Return "noisy", "semi" or "partial", by the sizes of the sets. (n, C).
+
+    One label in every row may be wrong; next to rows that may be any class, or have
+    several candidates, it is taken for right.
+    """
+    sizes = Y.sum(axis=1)
+    if (sizes == 1).all():
+        return "noisy"
+    if np.isin(sizes, (1, Y.shape[1])).all():
+        return "semi"
+    return "partial"
+
+
+def check_prior(prior: Any) -> None:
+    """Refuse a class prior that is neither a word nor numbers."""
+    if isinstance(prior, str):
+        check_option("class_prior", prior, ("uniform", "estimate"))
+    elif prior is None:
+        raise TypeError("class_prior must be 'uniform', 'estimate' or an array.")
+
+
+def given_prior(prior: ArrayLike, n_classes: int) -> NDArray[np.float64]:
+    """Class prior that the user gave, as probabilities. (C,).
+
+    Raises
+    ------
+    ValueError
+        If there is not one positive number for each class.
+    """
+    p = np.asarray(prior, dtype=np.float64)
+    if p.shape != (n_classes,) or not np.isfinite(p).all() or (p <= 0).any():
+        raise ValueError(
+            f"class_prior must hold one positive number for each of {n_classes} "
+            f"classes, in the order of classes_; got {np.array2string(p, threshold=9)}."
+        )
+    return p / p.sum()
+
+
+def known_transition(
+    transition_matrix: ArrayLike | None, noise_rate: float | None, n_classes: int
+) -> NDArray[np.float64] | None:
+    """Return the transition matrix that the user knows, or None. (C, C).
+
+    Raises
+    ------
+    ValueError
+        If both are given; if the matrix has another shape, or a row that is no
+        distribution; if the rate is not in [0, 1].
+    """
+    if transition_matrix is None:
+        if noise_rate is None:
+            return None
+        check_number("noise_rate", noise_rate, 0, 1)
+        other = noise_rate / max(1, n_classes - 1)
+        T = np.full((n_classes, n_classes), other)
+        np.fill_diagonal(T, 1 - noise_rate)
+        return T
+    if noise_rate is not None:
+        raise ValueError("give transition_matrix or noise_rate, not both.")
+    T = np.asarray(transition_matrix, dtype=np.float64)
+    if T.shape != (n_classes, n_classes):
+        raise ValueError(
+            f"transition_matrix has shape {T.shape}; {n_classes} classes need "
+            f"{(n_classes, n_classes)}: a row for each true class, a column for each "
+            "given one, in the order of classes_."
+        )
+    good = (T >= 0).all(axis=1) & (np.abs(T.sum(axis=1) - 1) <= SUM_TOLERANCE)
+    if not good.all():
+        row = int(np.flatnonzero(~good)[0])
+        raise ValueError(
+            f"row {row} of transition_matrix is {T[row]}: entries must be at least 0 "
+            "and sum to 1. It holds the probabilities of the labels given to one class."
+        )
+    return T

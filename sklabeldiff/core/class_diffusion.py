@@ -1,0 +1,131 @@
+"""A class-conditional diffusion over inputs, read as a classifier and as a sampler.
+
+    # x       (b, d)     clean inputs
+    # eps     (..., d)   standard normal noise, the same for all classes
+    # F       (b, K, d)  answers of the network under K conditions, see `edm`
+    # ell_y   (b, K)     log p(x | y) up to a constant of the row            eq. (4)
+    # tau_j   (T,)       levels of the posterior;  w_j their weights
+    # f       (b, C)     posterior, softmax of ell / temperature + log prior
+
+Equation numbers are those of DMIS's method page.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from . import edm
+from .blocks import in_blocks, rows_of
+from .noise_levels import NoiseLevels, loss_weight
+
+# F(u, c_noise, condition): (b, d), (b,), (b, K) or (b, K, C) or None -> (b, K, d)
+ClassNetwork = Callable[..., Tensor]
+
+
+def answers(
+    network: ClassNetwork,
+    x: Tensor,
+    eps: Tensor,
+    sigma: Tensor,
+    condition: Tensor | None = None,
+) -> tuple[Tensor, Tensor]:
+    """Ask the network about noisy inputs.
+
+    Parameters
+    ----------
+    network : callable
+    x, eps : Tensor of shape (b, d)
+    sigma : Tensor of shape (b,)
+    condition : Tensor of shape (b, K) or (b, K, C), optional
+        See `ClassDenoiser.forward`.
+
+    Returns
+    -------
+    F : Tensor of shape (b, K, d)
+    wanted : Tensor of shape (b, d)
+        What F should have been.
+    """
+    x_t = x + sigma[:, None] * eps
+    u = edm.c_in(sigma)[:, None] * x_t
+    F = network(u, edm.c_noise(sigma), condition)
+    return F, edm.wanted(x, x_t, sigma)
+
+
+def class_errors(F: Tensor, wanted: Tensor) -> Tensor:
+    """lambda(sigma) |D_y - x|^2, summed over columns. (b, K, d), (b, d) -> (b, K).
+
+    The sum, not the mean: a posterior of means would know next to nothing.
+    """
+    return (F - wanted[:, None]).square().sum(-1)
+
+
+@dataclass(frozen=True)
+class Reader:
+    """How a posterior is read off a network: at which levels, with which noise.
+
+    Parameters
+    ----------
+    sigma : Tensor of shape (T,)
+        tau_j.
+    weights : Tensor of shape (T,)
+        w_j over lambda(tau_j), which the errors already have.
+    noise : Tensor of shape (T, n_draws, d)
+        Drawn once: every row is asked under the same noise, so that its answer does not
+        depend on the rows around it.
+    """
+
+    sigma: Tensor
+    weights: Tensor
+    noise: Tensor
+
+    @classmethod
+    def of(
+        cls, levels: NoiseLevels, kind: str, weighting: str, noise: Tensor
+    ) -> Reader:
+        """Read at the levels of a grid. (T, n_draws, d)."""
+        sigma = levels.grid(len(noise), kind)
+        weights = levels.weights(len(noise), kind, weighting) / loss_weight(sigma)
+        return cls(sigma.to(noise), weights.to(noise), noise)
+
+    @torch.inference_mode()
+    def log_likelihood(self, network: ClassNetwork, x: Tensor) -> Tensor:
+        """ell_y for all classes, in blocks. (n, d) -> (n, C). Eq. (4)."""
+        n_classes = network(x[:1], x.new_zeros(1)).shape[1]
+        block_rows = rows_of(n_classes * x[0].numel())
+
+        def of_block(x: Tensor) -> Tensor:
+            total = x.new_zeros((len(x), n_classes))
+            for sigma, weight, draws in zip(
+                self.sigma, self.weights, self.noise, strict=True
+            ):
+                for eps in draws:
+                    parts = answers(network, x, eps.expand_as(x), sigma.expand(len(x)))
+                    total -= weight / len(draws) * class_errors(*parts)
+            return total
+
+        return in_blocks(of_block, x, block_rows=block_rows)
+
+
+def log_posterior(ell: Tensor, log_prior: Tensor, temperature: float = 1.0) -> Tensor:
+    """Log of f. (b, C), (C,) -> (b, C). Eq. (4)."""
+    return torch.log_softmax(ell / temperature + log_prior, dim=-1)
+
+
+@torch.inference_mode()
+def sample(network: nn.Module, y: Tensor, noise: Tensor, n_steps: int) -> Tensor:
+    """Draw inputs of classes y, in blocks. (n,), (n, d) -> (n, d). Section 4."""
+
+    def of_block(y: Tensor, noise: Tensor) -> Tensor:
+        def denoise(x: Tensor, sigma: Tensor) -> Tensor:
+            sigma = sigma.expand(len(x))
+            u = edm.c_in(sigma)[:, None] * x
+            F = network(u, edm.c_noise(sigma), y.long())[:, 0]
+            return edm.denoised(F, x, sigma)
+
+        return edm.heun(denoise, noise, n_steps)
+
+    return in_blocks(of_block, y[:, None], noise)

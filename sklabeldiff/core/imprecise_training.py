@@ -1,0 +1,249 @@
+"""How a class-conditional diffusion is trained from imprecise labels.
+
+    # x      (n, d)  clean inputs, of deviation 0.5
+    # V      (n, C)  what was given: weights of the candidates, 0 for the others
+    # theta          the network in training;  phi its average, the teacher
+    # T              noise levels a row and update
+
+The story of an update is `ImpreciseTraining.batch_loss`: noise the rows, ask theta and
+phi for every class, read both posteriors, and fit the mixture and the classes at once
+(section 5 of DMIS's method page, by whose numbers equations are named).
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.utils.flop_counter import FlopCounterMode
+
+from . import imprecise
+from .class_diffusion import answers, class_errors, log_posterior
+from .noise_levels import NoiseLevels
+from .training import BatchLoss, Trainer, train_in_stages
+
+LABELLED_SHARE = 0.25  # of the rows of an epoch, at least, where few are labelled
+FIRST_SHARE = 0.2  # of the updates, in which beliefs are those of the neighbours
+PRIOR_KEPT = 0.9  # mu; not in the paper
+HALF_LIFE = 500_000  # rows; EDM's, which "decay 0.5" is read as
+
+
+@dataclass(frozen=True)
+class Objective:
+    """What is learnt.
+
+    Parameters
+    ----------
+    wrong : bool
+        Whether what was given may be wrong, eq. (7); else it holds the truth, (5), (6).
+    vanilla : bool
+        Whether to condition on what was given, as if it were a class, and learn nothing
+        of classes: what the paper compares with.
+    cls_weight : float
+        Weight of the classification part.
+    temperature : float
+        Divides ell.
+    top_k : int or None
+        Classes asked of theta for a row; None for all.
+    moving_prior : bool
+        Whether the class prior follows the beliefs.
+    """
+
+    wrong: bool
+    vanilla: bool
+    cls_weight: float
+    temperature: float
+    top_k: int | None
+    moving_prior: bool
+
+
+def estimated_work(network: nn.Module, d: int, n_asked: int) -> float:
+    """Floating-point operations of a training that asks about ``n_asked`` noisy rows.
+
+    A step forward and back takes three passes, and the teacher one. Section 11.
+    """
+    meta = copy.deepcopy(network).to("meta")
+    with FlopCounterMode(display=False) as counter, torch.no_grad():
+        meta(torch.empty((1, d), device="meta"), torch.empty(1, device="meta"))
+    return 4.0 * n_asked * counter.get_total_flops()
+
+
+def repeated_rows(V: Tensor) -> Tensor:
+    """Rows of an epoch: labelled ones several times, where they are few.
+
+    All rows, in order, followed by copies. (n, C) -> (m,).
+    """
+    rows = torch.arange(len(V), device=V.device)
+    is_full = (V == 1).all(1)
+    n_full = int(is_full.sum())
+    labelled = rows[~is_full]
+    if not len(labelled):
+        return rows
+    wanted = LABELLED_SHARE / (1 - LABELLED_SHARE) * n_full
+    copies = int(wanted // len(labelled)) - 1
+    return torch.cat([rows, labelled.repeat(max(0, copies))])
+
+
+@dataclass(frozen=True)
+class Given:
+    """Training data.
+
+    Parameters
+    ----------
+    x : Tensor of shape (n, d)
+    V : Tensor of shape (n, C)
+    likelihood : Tensor of shape (n, C), optional
+        Probability of what was given under each true class, where that is known.
+    S : Tensor of shape (n, C), optional
+        Beliefs to begin with.
+    """
+
+    x: Tensor
+    V: Tensor
+    likelihood: Tensor | None = None
+    S: Tensor | None = None
+
+    def weights(self, log_f: Tensor, rows: Tensor, wrong: bool) -> Tensor:
+        """Beliefs pi about rows, given their labels. (b, C), (b,) -> (b, C). Step 5."""
+        if not wrong:
+            return imprecise.confined(log_f, self.V[rows])
+        if self.likelihood is not None:
+            return imprecise.explained(log_f, self.likelihood[rows])
+        return log_f.exp()
+
+
+class ImpreciseTraining:
+    """Trains a network on rows with imprecise labels.
+
+    Parameters
+    ----------
+    objective : Objective
+    levels : NoiseLevels
+    n_levels : int
+    given : Given
+    prior : Tensor of shape (C,)
+    make_trainer : callable
+        ``make_trainer(batch_loss, n_rows)`` -> `Trainer`.
+    """
+
+    def __init__(
+        self,
+        objective: Objective,
+        levels: NoiseLevels,
+        n_levels: int,
+        given: Given,
+        prior: Tensor,
+        make_trainer: Callable[[BatchLoss, int], Trainer],
+    ) -> None:
+        self.objective, self.levels, self.n_levels = objective, levels, n_levels
+        self.given, self.prior = given, prior
+        self.rows = repeated_rows(given.V)
+        self.best = given.V.argmax(1)  # class that each row was last believed to be
+        self.prior_epoch = 0
+        self.trainer = make_trainer(self.batch_loss, len(self.rows))
+        self.teacher = self.trainer.teacher()
+
+    def run(self, n_epochs: int, after_stage: Callable[[int], object]) -> None:
+        """Train to the end."""
+        self.n_first = FIRST_SHARE * n_epochs * self.trainer.updates_per_epoch
+        train_in_stages(self.trainer, n_epochs, after_stage)
+
+    def batch_loss(self, theta: nn.Module, numbers: Tensor) -> Tensor:
+        """Loss of some rows of the epoch. (b,) -> scalar."""
+        rows = self.rows[numbers]
+        x = self.given.x[rows]
+        gen = self.trainer.generator
+        sigma = self.levels.draw(self.n_levels, len(x), gen).to(x).flatten()  # (T b,)
+        x = x.repeat(self.n_levels, 1)
+        eps = torch.randn(x.shape, generator=gen, device=x.device)
+        if self.objective.vanilla:
+            return self.vanilla_loss(theta, x, eps, sigma, self.given.V[rows])
+        return self.mixture_loss(theta, x, eps, sigma, rows)
+
+    def vanilla_loss(
+        self, theta: nn.Module, x: Tensor, eps: Tensor, sigma: Tensor, V: Tensor
+    ) -> Tensor:
+        """Loss of EDM with what was given as the condition: a mean of tokens."""
+        condition = (V / V.sum(1, keepdim=True)).repeat(self.n_levels, 1)[:, None]
+        F, wanted = answers(theta, x, eps, sigma, condition)
+        return class_errors(F, wanted).mean()
+
+    def mixture_loss(
+        self, theta: nn.Module, x: Tensor, eps: Tensor, sigma: Tensor, rows: Tensor
+    ) -> Tensor:
+        """Loss of both parts, eq. (3) and (5) to (7). Steps 2 to 6."""
+        with torch.no_grad():
+            F_phi, wanted = answers(self.teacher, x, eps, sigma)
+            log_phi = self.posterior(class_errors(F_phi, wanted), self.prior.log())
+            pi, target = self.weights(log_phi, rows)
+            self.follow(rows, pi)
+        classes = self.kept(pi, target, log_phi.exp())
+        if classes is None:
+            F, _ = answers(theta, x, eps, sigma)
+            log_prior = self.prior.log()
+        else:
+            pi, target = (normalised(p.gather(1, classes)) for p in (pi, target))
+            log_phi = log_phi.gather(1, classes).log_softmax(1)
+            F, _ = answers(theta, x, eps, sigma, classes.repeat(self.n_levels, 1))
+            log_prior = self.prior.log()[classes]
+        log_theta = self.posterior(class_errors(F, wanted), log_prior)
+        if self.objective.wrong:
+            f_theta, f_phi = log_theta.detach().exp(), log_phi.exp()
+            target = imprecise.early_learning_target(target, f_theta, f_phi)
+        L_gen = imprecise.mixture_loss(F, wanted, pi.repeat(self.n_levels, 1))
+        L_cls = imprecise.classification_loss(target, log_theta)
+        return L_gen.mean() + self.objective.cls_weight * L_cls.mean()
+
+    def posterior(self, errors: Tensor, log_prior: Tensor) -> Tensor:
+        """Log of f, from the errors at the levels drawn. (T b, K) -> (b, K). Step 4."""
+        ell = -errors.unflatten(0, (self.n_levels, -1)).mean(0)
+        return log_posterior(ell, log_prior, self.objective.temperature)
+
+    def weights(self, log_phi: Tensor, rows: Tensor) -> tuple[Tensor, Tensor]:
+        """Pi, and the target of the classes before r corrects it. Step 5."""
+        if self.given.S is not None and self.trainer.n_updates < self.n_first:
+            return self.given.S[rows], self.given.S[rows]
+        pi = self.given.weights(log_phi, rows, self.objective.wrong)
+        if not self.objective.wrong:
+            return pi, pi
+        return pi, imprecise.confined(log_phi, self.given.V[rows])
+
+    def kept(self, *beliefs: Tensor) -> Tensor | None:
+        """Classes asked of theta: those likeliest by one of them. (b, C) -> (b, k)."""
+        k = self.objective.top_k
+        if k is None or k >= beliefs[0].shape[1]:
+            return None
+        return torch.stack(beliefs).amax(0).topk(k).indices
+
+    def follow(self, rows: Tensor, pi: Tensor) -> None:
+        """Let the class prior follow the beliefs, once an epoch. Section 6."""
+        if not self.objective.moving_prior:
+            return
+        if self.trainer.n_epochs > self.prior_epoch:
+            self.prior_epoch = self.trainer.n_epochs
+            self.prior = imprecise.moved_prior(self.prior, self.best, PRIOR_KEPT)
+        self.best[rows] = pi.argmax(1)
+
+    def state(self) -> dict[str, Any]:
+        """Everything needed to go on later; write it before training goes on."""
+        return {
+            "trainer": self.trainer.state(),
+            "prior": self.prior,
+            "best": self.best,
+            "prior_epoch": self.prior_epoch,
+        }
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Go on from `state`."""
+        self.trainer.restore(state["trainer"])
+        self.prior, self.best = state["prior"], state["best"]
+        self.prior_epoch = state["prior_epoch"]
+
+
+def normalised(p: Tensor) -> Tensor:
+    """Rows that sum to 1 again. (b, k) -> (b, k)."""
+    return p / p.sum(1, keepdim=True)
