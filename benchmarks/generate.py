@@ -129,7 +129,7 @@ class Judge:
         """Test accuracy of logistic regression; (m, d) and labels or candidates."""
         model = CandidateWeightedClassifier(standardize=None)
         model.fit(self.scaler.transform(X), y)
-        return float((model.predict(self.X) == self.y).mean())
+        return float((model.predict(self.scaler.transform(self.X)) == self.y).mean())
 
 
 def measure(make: Make, data: Split, seed: int) -> dict[str, Figures]:

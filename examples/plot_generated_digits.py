@@ -8,8 +8,9 @@ digits of a chosen class be drawn all the same?
 
 Ordinary conditioning takes the labels as they are: the network is told the whole set
 and learns what rows with such a set look like. Asked for a 3 alone it meets a condition
-it has hardly seen. :class:`~sklabeldiff.DMISClassifier` conditions on single classes from the
-start, and finds out while it learns which class of the set explains a row best.
+it has hardly seen. :class:`~sklabeldiff.DMISClassifier` conditions on single classes
+from the start, and finds out while it learns which class of the set explains a row
+best.
 """
 
 # %%
