@@ -66,9 +66,9 @@ def linear(random_state: int) -> LogisticRegression:
 
 
 def machine(random_state: int) -> CalibratedClassifierCV:
-    # What scikit-learn has for SVC(probability=True), but with one temperature (1.8 on): a
-    # sigmoid a class, the default, asks too much of few rows (digits .03: .58 and .70
-    # for two seeds, against .71 and .82).
+    # What scikit-learn has for SVC(probability=True), but with one temperature, which
+    # it has from 1.8 on: a sigmoid a class, the default, asks too much of few rows
+    # (digits .03: .58 and .70 for two seeds, against .71 and .82).
     return CalibratedClassifierCV(
         SVC(), method="temperature", ensemble=False, cv=N_FOLDS
     )

@@ -12,7 +12,9 @@ from sklearn.utils.validation import check_is_fitted
 
 from sklabeldiff._parameters import check_number, check_option
 
-N_STEPS = 18  # EDM's, at which samples of small images stop getting better
+# EDM takes 18 for small images. Vectors are cheap, and after 18 steps a Gaussian still
+# has 11 to 19 % too much variance; after 32 it is 3 to 5 %.
+N_STEPS = 32
 DRAWN_PER_KEPT = 4  # of condense(select="confident")
 
 
@@ -35,7 +37,7 @@ class GenerationMixin:
             Classes to draw from, as in ``classes_``.
         n : int, default=1
             Rows for each entry of `y`.
-        n_steps : int, default=18
+        n_steps : int, default=32
             Steps of the sampler (EDM's deterministic Heun); the network is called
             ``2 * n_steps - 1`` times.
         random_state : int, RandomState instance or None, default=None
@@ -92,7 +94,7 @@ class GenerationMixin:
         select : {"random", "confident"}, default="random"
             "random" keeps what is drawn, as the paper has it. "confident" draws four
             times as much and keeps the rows that the model itself is surest of.
-        n_steps : int, default=18
+        n_steps : int, default=32
             As for `sample`.
         random_state : int, RandomState instance or None, default=None
             As for `sample`.

@@ -47,14 +47,12 @@ class ResidualBlock(nn.Module):
     def __init__(self, hidden: int, generator: torch.Generator) -> None:
         super().__init__()
         self.norm = nn.LayerNorm(hidden)
-        self.modulate = linear(2 * N_FREQUENCIES, 2 * hidden, generator)
         self.inner = linear(hidden, hidden, generator)
         self.outer = zero_linear(hidden, hidden)
 
-    def forward(self, h: Tensor, noise: Tensor) -> Tensor:
-        """(b, H), (b, 2 N_FREQUENCIES) -> (b, H)."""
-        scale, shift = self.modulate(noise).chunk(2, dim=1)
-        u = torch.addcmul(shift, self.norm(h), 1 + scale)
+    def forward(self, h: Tensor, scale: Tensor, shift: Tensor) -> Tensor:
+        """(b, H) each -> (b, H)."""
+        u = torch.addcmul(shift, self.norm(h), scale)
         return h + self.outer(functional.silu(self.inner(u)))
 
 
@@ -83,13 +81,15 @@ class ClassDenoiser(nn.Module):
             ResidualBlock(hidden, generator) for _ in range(n_blocks)
         )
         self.norm = nn.LayerNorm(hidden)
-        self.modulate = linear(2 * N_FREQUENCIES, 2 * hidden, generator)
+        # Scales and shifts of all blocks and of the classes' layer, in one product.
+        n_modulated = 2 * hidden * (n_blocks + 1)
+        self.modulate = linear(2 * N_FREQUENCIES, n_modulated, generator)
 
-        def tokens() -> nn.Parameter:
+        def tokens(centre: float) -> nn.Parameter:
             drawn = torch.randn((n_classes, hidden), generator=generator)
-            return nn.Parameter(CLASS_SCALE * drawn)
+            return nn.Parameter(centre + CLASS_SCALE * drawn)
 
-        self.scales, self.shifts = tokens(), tokens()
+        self.scales, self.shifts = tokens(1.0), tokens(0.0)
         self.leave = zero_linear(hidden, n_features)
 
     def forward(
@@ -109,14 +109,15 @@ class ClassDenoiser(nn.Module):
         -------
         F : Tensor of shape (b, K, d)
         """
-        noise = self.embed(c_noise)
+        scales, shifts = self.modulate(self.embed(c_noise)).chunk(2, dim=1)
+        scales = (1 + scales).chunk(len(self.blocks) + 1, dim=1)
+        shifts = shifts.chunk(len(self.blocks) + 1, dim=1)
         h = self.enter(u)
-        for block in self.blocks:
-            h = block(h, noise)
-        scale, shift = self.modulate(noise).chunk(2, dim=1)
-        h = torch.addcmul(shift, self.norm(h), 1 + scale)[:, None]  # (b, 1, H)
-        scales, shifts = select(self.scales, condition), select(self.shifts, condition)
-        F: Tensor = self.leave(functional.silu(torch.addcmul(shifts, h, 1 + scales)))
+        for block, scale, shift in zip(self.blocks, scales, shifts, strict=False):
+            h = block(h, scale, shift)
+        h = torch.addcmul(shifts[-1], self.norm(h), scales[-1])[:, None]  # (b, 1, H)
+        shift, scale = (select(t, condition) for t in (self.shifts, self.scales))
+        F: Tensor = self.leave(functional.silu(torch.addcmul(shift, h, scale)))
         return F
 
 

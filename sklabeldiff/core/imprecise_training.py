@@ -13,6 +13,7 @@ phi for every class, read both posteriors, and fit the mixture and the classes a
 from __future__ import annotations
 
 import copy
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -29,6 +30,7 @@ from .training import BatchLoss, Trainer, train_in_stages
 LABELLED_SHARE = 0.25  # of the rows of an epoch, at least, where few are labelled
 FIRST_SHARE = 0.2  # of the updates, in which beliefs are those of the neighbours
 PRIOR_KEPT = 0.9  # mu; not in the paper
+SURELY_KEPT = 2.0  # above any probability
 HALF_LIFE = 500_000  # rows; EDM's, which "decay 0.5" is read as
 
 
@@ -84,7 +86,7 @@ def repeated_rows(V: Tensor) -> Tensor:
     if not len(labelled):
         return rows
     wanted = LABELLED_SHARE / (1 - LABELLED_SHARE) * n_full
-    copies = int(wanted // len(labelled)) - 1
+    copies = math.ceil(wanted / len(labelled)) - 1
     return torch.cat([rows, labelled.repeat(max(0, copies))])
 
 
@@ -144,6 +146,7 @@ class ImpreciseTraining:
         self.rows = repeated_rows(given.V)
         self.best = given.V.argmax(1)  # class that each row was last believed to be
         self.prior_epoch = 0
+        self.n_first = 0.0  # updates with the beliefs of neighbours
         self.trainer = make_trainer(self.batch_loss, len(self.rows))
         self.teacher = self.trainer.teacher()
 
@@ -217,7 +220,10 @@ class ImpreciseTraining:
         k = self.objective.top_k
         if k is None or k >= beliefs[0].shape[1]:
             return None
-        return torch.stack(beliefs).amax(0).topk(k).indices
+        score = torch.stack(beliefs).amax(0)
+        for belief in beliefs[:2]:  # pi and the target keep their best class
+            score.scatter_(1, belief.argmax(1, keepdim=True), SURELY_KEPT)
+        return score.topk(k).indices
 
     def follow(self, rows: Tensor, pi: Tensor) -> None:
         """Let the class prior follow the beliefs, once an epoch. Section 6."""
@@ -246,4 +252,5 @@ class ImpreciseTraining:
 
 def normalised(p: Tensor) -> Tensor:
     """Rows that sum to 1 again. (b, k) -> (b, k)."""
+    p = p.clamp(min=torch.finfo(p.dtype).tiny)  # where all kept ones underflowed
     return p / p.sum(1, keepdim=True)

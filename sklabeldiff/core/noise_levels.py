@@ -73,14 +73,14 @@ class NoiseLevels:
         is so in logarithms. A single level is the median.
         """
         low, high = self.ends
+        # Each level stands in the middle of its part, else the outer parts count twice.
+        middle = (torch.arange(n_levels, dtype=torch.float64) + 0.5) / n_levels
         if kind == "quantile" or n_levels == 1:
             start, end = self.share
-            middle = (torch.arange(n_levels, dtype=torch.float64) + 0.5) / n_levels
             return quantile(start + middle * (end - start))
         if kind == "uniform":
-            return torch.linspace(low, high, n_levels, dtype=torch.float64)
-        ends = math.log(low), math.log(high)
-        return torch.linspace(*ends, n_levels, dtype=torch.float64).exp()
+            return low + middle * (high - low)
+        return low * (high / low) ** middle
 
     def weights(self, n_levels: int, kind: str, weighting: str) -> Tensor:
         """Weights of the squared errors of D on `grid`, float64, (T,). Eq. (4).

@@ -189,9 +189,7 @@ def test_loss_of_the_mixture_is_that_of_its_score(classes, generator):  # check 
     loss = class_errors((pi[:, None] @ F), wanted)[:, 0]
 
     x_t, level = x + sigma[:, None] * eps, sigma[:, None]
-    scores = [
-        (edm.denoised(F[:, k], x_t, sigma) - x_t) / level**2 for k in range(3)
-    ]
+    scores = [(edm.denoised(F[:, k], x_t, sigma) - x_t) / level**2 for k in range(3)]
     mixed = sum(pi[:, k, None] * score for k, score in enumerate(scores))
     squared = (mixed + eps / level).square().sum(1)  # the target is -eps / sigma
     assert_close(loss, sigma**4 * loss_weight(sigma) * squared)

@@ -1,5 +1,6 @@
 """The training loop: rates, averages, interruption, resuming, randomness."""
 
+import copy
 import io
 import math
 import random
@@ -10,7 +11,12 @@ import torch
 from torch import nn
 from torch.testing import assert_close
 
-from sklabeldiff.core.training import EMA_HORIZON, EpochBatches, Trainer
+from sklabeldiff.core.training import (
+    EMA_HORIZON,
+    EpochBatches,
+    Trainer,
+    train_in_stages,
+)
 
 N_ROWS, BATCH = 20, 7  # 3 batches an epoch
 
@@ -212,6 +218,62 @@ def test_average_leaves_the_trained_weights_alone():
     assert_close(without.averaged["layer.weight"], weights(without))
 
 
+def test_decay_that_is_a_function_is_taken_at_its_word():
+    decays = [0.9, 0.0, 0.25, 1.0, 0.5, 0.75]
+    trainer, recorder = make_trainer(ema=decays.__getitem__)
+    expected = weights(trainer).clone()
+    trainer.run(2)
+    path = [*recorder.weights[1:], weights(trainer)]
+    for keep, current in zip(decays, path, strict=True):
+        expected = keep * expected + (1 - keep) * current
+    assert_close(trainer.averaged["layer.weight"], expected)
+
+
+def test_teacher_follows_every_update():
+    trainer, _ = make_trainer(ema=0.5)
+    plain, _ = make_trainer(ema=0.5)
+    teacher = trainer.teacher()
+    before = teacher.layer.weight.detach().clone()
+    for one in (trainer, plain):
+        one.run(2)
+    # Having a teacher changes neither the training nor the average.
+    assert torch.equal(teacher.layer.weight, plain.averaged["layer.weight"])
+    assert torch.equal(weights(trainer), weights(plain))
+    assert not torch.equal(teacher.layer.weight, before)
+    assert not torch.equal(teacher.layer.weight, weights(trainer))
+
+
+def test_teacher_is_ready_to_predict():
+    trainer, _ = make_trainer()
+    teacher = trainer.teacher()
+    trainer.run(1)
+    assert not teacher.training
+    assert trainer.module.training
+
+
+def test_teacher_follows_a_restored_training():
+    trainer, _ = make_trainer(ema=0.5)
+    trainer.run(2)
+    again, _ = make_trainer(ema=0.5, seed=5)
+    teacher = again.teacher()
+    again.restore(copy.deepcopy(trainer.state()))
+    assert torch.equal(teacher.layer.weight, trainer.averaged["layer.weight"])
+    for one in (trainer, again):
+        one.run(1)
+    assert torch.equal(teacher.layer.weight, trainer.averaged["layer.weight"])
+
+
+def test_restored_training_does_not_move_the_state_it_came_from():
+    trainer, _ = make_trainer()
+    trainer.run(1)
+    state = copy.deepcopy(trainer.state())
+    averaged = state["averaged"]["layer.weight"].clone()
+    again, _ = make_trainer()
+    again.restore(state)
+    again.run(2)
+    assert torch.equal(state["averaged"]["layer.weight"], averaged)
+
+
 class Steep(Recorder):
     def __call__(self, module, rows):
         return 1e6 * super().__call__(module, rows)
@@ -222,6 +284,37 @@ def test_gradients_are_clipped():
     trainer.run(1)
     gradients = [p.grad.flatten() for p in trainer.module.parameters()]
     assert torch.cat(gradients).norm().item() == pytest.approx(1.0, rel=1e-3)
+
+
+class Enough(Exception):
+    """Ends a training from outside."""
+
+
+@pytest.mark.parametrize("n_before", [3, 16, 18])
+def test_training_in_stages_resumes_bit_equal(n_before):
+    # The rate decays over the last four of twenty epochs: cut before, at and in that.
+    def end_early(n_epochs):
+        if cut.n_epochs == n_before:
+            raise Enough
+
+    (whole, recorder), (cut, _), (again, later) = (make_trainer() for _ in range(3))
+    train_in_stages(whole, 20, lambda n_epochs: None)
+    with pytest.raises(Enough):
+        train_in_stages(cut, 20, end_early)
+    again.restore(copy.deepcopy(cut.state()))
+    train_in_stages(again, 20, lambda n_epochs: None)
+    assert later.rates == recorder.rates[-len(later.rates) :]
+    assert len(later.rates) == (20 - n_before) * 3
+    assert torch.equal(weights(again), weights(whole))
+
+
+def test_stages_are_told_in_epochs():
+    trainer, recorder = make_trainer()
+    told = []
+    train_in_stages(trainer, 50, told.append)
+    assert told == [2] * 25
+    assert len(recorder.rows) == 150
+    assert recorder.rates[119] == 0.1 > recorder.rates[121]
 
 
 class Flat(Recorder):

@@ -43,6 +43,12 @@ MATRICES = "tests/core/test_transition_diffusion.py"
 NOISE = "tests/test_noise.py"
 DTM = "tests/test_dtm.py"
 FEATURES = "tests/features"
+LEVELS = "tests/core/test_noise_levels.py"
+EDM = "tests/core/test_edm.py"
+CLASSES = "tests/core/test_class_diffusion.py"
+IMPRECISE = "tests/core/test_imprecise.py"
+IMPRECISE_TRAINING = "tests/core/test_imprecise_training.py"
+TRAINING = "tests/core/test_training.py"
 
 # Patch -> tests that must fail under it, each by itself. The name says the method and
 # the check of its page.
@@ -174,6 +180,92 @@ MUTANTS = {
     ],
     "dtm_20_class_that_never_occurs": [
         f"{DTM}::test_class_that_never_occurs_is_named",
+    ],
+    "dmis_01_no_square_of_the_median": [
+        f"{LEVELS}::test_tails_outside_of_the_interval_are_of_equal_mass",
+        f"{LEVELS}::test_interval_of_the_paper",
+    ],
+    "dmis_01_ends_for_middles": [
+        f"{LEVELS}::test_single_level_is_the_median",
+        f"{LEVELS}::test_quantile_grid_halves_parts_of_equal_mass",
+    ],
+    "dmis_02_inverse_square": [
+        f"{LEVELS}::test_elbo_weights_integrate_the_inverse_cube",
+        f"{CLASSES}::test_elbo_weighting_recovers_bayes",
+    ],
+    "dmis_02_mean_of_columns": [
+        f"{CLASSES}::test_errors_are_summed_over_columns",
+        f"{CLASSES}::test_elbo_weighting_recovers_bayes",
+    ],
+    "dmis_03_noise_of_each_class": [
+        f"{CLASSES}::test_shared_noise_lowers_the_variance_of_differences",
+    ],
+    "dmis_04_other_scale": [
+        f"{EDM}::test_all_errors_begin_at_the_size_of_those_of_the_network",
+        f"{EDM}::test_error_of_the_network_is_the_weighted_error_of_the_denoiser",
+        f"{CLASSES}::test_loss_of_the_mixture_is_that_of_its_score",
+    ],
+    "dmis_04_mean_of_losses": [
+        f"{IMPRECISE}::test_denoisers_are_mixed_before_they_are_compared",
+        f"{IMPRECISE_TRAINING}::test_loss_of_sets_by_hand",
+    ],
+    "dmis_05_mass_off_candidates": [
+        f"{IMPRECISE}::test_beliefs_are_distributions_over_candidates",
+        f"{IMPRECISE}::test_labelled_rows_are_one_hot_and_others_as_believed",
+    ],
+    "dmis_05_teacher_learns": [
+        f"{IMPRECISE_TRAINING}::test_teacher_changes_the_loss_but_gets_no_gradient",
+    ],
+    "dmis_05_own_beliefs": [
+        f"{IMPRECISE_TRAINING}::test_teacher_changes_the_loss_but_gets_no_gradient",
+        f"{IMPRECISE_TRAINING}::test_loss_of_sets_by_hand",
+    ],
+    "dmis_05_neighbours_for_ever": [
+        f"{IMPRECISE_TRAINING}::test_beliefs_of_the_neighbours_hold_for_the_first_fifth",
+    ],
+    "dmis_06_pushed_away": [
+        f"{IMPRECISE}::test_target_where_teacher_and_label_agree",
+    ],
+    "dmis_06_not_clamped": [
+        f"{IMPRECISE}::test_certain_teacher_leaves_no_nan",
+    ],
+    "dmis_06_target_learns": [
+        f"{IMPRECISE_TRAINING}::test_loss_of_wrong_labels_by_hand",
+    ],
+    "dmis_07_even_mixture": [
+        f"{IMPRECISE}::test_sure_mixture_has_the_loss_of_its_class",
+        f"{IMPRECISE_TRAINING}::test_labelled_rows_have_the_loss_of_conditional_diffusion",
+    ],
+    "dmis_09_no_ramp": [
+        f"{IMPRECISE}::test_half_life_is_a_share_of_the_updates_so_far",
+        f"{IMPRECISE_TRAINING}::test_teacher_is_the_average_of_the_updates",
+    ],
+    "dmis_09_teacher_left_behind": [
+        f"{TRAINING}::test_teacher_follows_every_update",
+        f"{TRAINING}::test_teacher_follows_a_restored_training",
+        f"{IMPRECISE_TRAINING}::test_teacher_is_the_average_of_the_updates",
+    ],
+    "dmis_10_first_order": [
+        f"{EDM}::test_sampler_asks_twice_a_step_but_once_in_the_last",
+        f"{EDM}::test_sampler_recovers_a_gaussian",
+        f"{EDM}::test_step_of_the_sampler_by_hand",
+    ],
+    "dmis_11_blunt_beliefs": [
+        f"{IMPRECISE_TRAINING}::test_labels_that_say_nothing_end_in_confident_clusters",
+        f"{IMPRECISE_TRAINING}::test_loss_of_sets_by_hand",
+    ],
+    "dmis_16_noise_of_each_row": [
+        f"{CLASSES}::test_likelihood_of_a_row_does_not_depend_on_the_split",
+        f"{CLASSES}::test_likelihood_of_a_row_does_not_depend_on_the_order",
+    ],
+    "dmis_16_open_block": [
+        f"{CLASSES}::test_likelihood_of_a_row_does_not_depend_on_the_split",
+    ],
+    "dmis_16_decay_starts_again": [
+        f"{TRAINING}::test_training_in_stages_resumes_bit_equal",
+    ],
+    "dmis_18_forgotten_teacher": [
+        f"{IMPRECISE_TRAINING}::test_estimated_work_is_a_count_by_hand",
     ],
     "features_01_open_block": [
         f"{FEATURES}/test_torch.py::test_features_do_not_depend_on_batch_split_or_order",
