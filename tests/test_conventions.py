@@ -17,6 +17,7 @@ from sklearn.preprocessing import StandardScaler
 from sklabeldiff import (
     CandidateBinarizer,
     DDMPClassifier,
+    DMISClassifier,
     DTMClassifier,
     baselines,
     features,
@@ -34,6 +35,7 @@ API = Path(__file__).parents[1] / "docs" / "api.rst"
 CLASSIFIERS = [
     DDMPClassifier(max_epochs=2, random_state=0),
     DTMClassifier(max_epochs=2, random_state=0),
+    DMISClassifier(max_epochs=2, random_state=0),
     *(getattr(baselines, name)() for name in baselines.__all__),
     CandidateCalibratedClassifier(PLKNNClassifier(), cv=2),
     RejectOptionClassifier(PLKNNClassifier(), cv=2),
