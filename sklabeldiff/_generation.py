@@ -152,9 +152,9 @@ class GenerationMixin:
             levels of prediction. Good for ranking rows, not as a density.
         """
         rows = self._checked(X)
-        ell = self._model.log_likelihood(self._model.scaled(rows), "elbo").cpu().numpy().astype(np.float64)
-        log_prior = np.log(self.class_prior_)
-        scores: NDArray[np.float64] = logsumexp(ell + log_prior, axis=1)
+        ell = self._model.log_likelihood(self._model.scaled(rows), "elbo")
+        joint = ell.double().cpu().numpy() + np.log(self.class_prior_)
+        scores: NDArray[np.float64] = logsumexp(joint, axis=1)
         return scores
 
     def _class_numbers(
