@@ -13,7 +13,7 @@ import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from statistics import median
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -24,7 +24,10 @@ from torch import nn
 from benchmarks import _large_fit
 from benchmarks.frame import ROOT
 from benchmarks.report import provenance
-from sklabeldiff import DDMPClassifier
+from sklabeldiff import DDMPClassifier, DMISClassifier
+from sklabeldiff.core import edm
+from sklabeldiff.core.blocks import BLOCK_ROWS
+from sklabeldiff.core.class_denoisers import ClassDenoiser
 from sklabeldiff.core.denoisers import GatedDenoiser
 from sklabeldiff.core.schedules import make_schedule
 from sklabeldiff.core.training import GRADIENT_NORM, Trainer
@@ -34,6 +37,9 @@ from sklabeldiff.datasets import make_candidate_sets
 N_ROWS, N_FEATURES, N_CLASSES = 20_000, 512, 10
 WIDTH, BATCH, N_TIMESTEPS = 512, 256, 100
 RATE, WEIGHT_DECAY, EMA = 1e-3, 0.01, 0.99
+PREDICTED = 10_000, 64  # rows and columns of DMIS's predictions; 10 classes
+# Seconds of default fits on so many rows of digits.
+FIT_TARGETS = {DDMPClassifier: {1257: 20, 300: 2}, DMISClassifier: {1257: 60, 300: 2}}
 MB = 1e6
 
 
@@ -54,7 +60,9 @@ class Figure(NamedTuple):
 def main(repeats: int, save: Path | None, command: str) -> int:
     """Measure all, print and save the table; returns 1 if a target is missed."""
     torch.set_num_threads(1)
-    figures = [epoch_ratio(repeats), *large_fits(), *digits_fits(min(repeats, 3))]
+    figures = [epoch_ratio(repeats), prediction_ratio(repeats), *large_fits()]
+    for kind, targets in FIT_TARGETS.items():
+        figures += digits_fits(kind, targets, min(repeats, 3))
     text = table(figures, command)
     print(text)
     if save is not None:
@@ -176,6 +184,50 @@ def bare_epoch(
     return epoch
 
 
+# -- predictions against bare passes ---------------------------------------------------
+
+
+def prediction_ratio(repeats: int) -> Figure:
+    """Median `predict_proba` of DMIS over as many bare passes as levels and classes."""
+    rng = np.random.RandomState(0)
+    n_rows, d = PREDICTED
+    X = rng.randn(n_rows, d)
+    y = rng.randint(N_CLASSES, size=300)
+    clf = DMISClassifier(max_epochs=1, standardize="standard", random_state=0)
+    clf.fit(X[:300], y)
+    network: ClassDenoiser = clf._model.network
+    sigmas = clf._model.levels.grid(clf.n_sampling_steps, clf.grid).float()
+    x = torch.as_tensor(X, dtype=torch.float32)
+
+    @torch.inference_mode()
+    def bare() -> None:
+        for rows in x.split(BLOCK_ROWS):
+            for sigma in sigmas.split(1):
+                u, c_noise = edm.c_in(sigma) * rows, edm.c_noise(sigma)
+                for k in range(N_CLASSES):
+                    condition = torch.full((len(rows), 1), k)
+                    network(u, c_noise.expand(len(rows)), condition)
+
+    tasks = {"ours": lambda: clf.predict_proba(X), "bare": bare}
+    seconds: dict[str, list[float]] = {name: [] for name in tasks}
+    for _ in range(repeats):
+        for name, task in tasks.items():
+            start = time.perf_counter()
+            task()
+            seconds[name].append(time.perf_counter() - start)
+    ours, bare_loop = median(seconds["ours"]), median(seconds["bare"])
+    n_passes = clf.n_sampling_steps * N_CLASSES
+    return Figure(
+        f"DMIS predicts, n = {n_rows}, d = {d}, C = {N_CLASSES}",
+        ours / bare_loop,
+        1.2,
+        "x",
+        f"{ours:.2f} s over {bare_loop:.2f} s, medians of {repeats}; bare: "
+        f"{n_passes} passes of the network, one for each level and class, in blocks of "
+        f"{BLOCK_ROWS} rows; ours asks for all classes at once",
+    )
+
+
 # -- memory ----------------------------------------------------------------------------
 
 
@@ -214,12 +266,12 @@ def large_fits() -> Iterator[Figure]:
 # -- whole fits ------------------------------------------------------------------------
 
 
-def digits_fits(repeats: int) -> list[Figure]:
+def digits_fits(kind: type[Any], targets: dict[int, int], repeats: int) -> list[Figure]:
     """Seconds of the default fit on digits."""
     X, y = load_digits(return_X_y=True)
     Y = make_candidate_sets(y, "instance", rate=0.3, X=X, random_state=0)
     figures = []
-    for n_rows, target in ((1257, 20), (300, 2)):
+    for n_rows, target in targets.items():
         Xt, Xe, Yt, _, _, ye = train_test_split(
             X, Y, y, train_size=n_rows, random_state=0
         )
@@ -228,12 +280,12 @@ def digits_fits(repeats: int) -> list[Figure]:
             start = time.perf_counter()
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")
-                clf = DDMPClassifier(random_state=0).fit(Xt, Yt)
+                clf = kind(random_state=0).fit(Xt, Yt)
             seconds.append(time.perf_counter() - start)
         accuracy = np.mean(clf.predict(Xe) == ye)
         figures.append(
             Figure(
-                f"default fit, digits, {n_rows} rows",
+                f"default fit, {kind.__name__}, digits, {n_rows} rows",
                 median(seconds),
                 target,
                 "s",

@@ -142,7 +142,7 @@ def score_of(X, y, X_test, y_test, weight=None):
     return classifier.score(scaler.transform(X_test), y_test)
 
 
-def test_generated_rows_stand_in_for_real_ones():  # done-line 5 of its making
+def test_generated_rows_stand_in_for_real_ones():
     X, y = load_digits(return_X_y=True)
     sets = make_candidate_sets(y, kind="uniform", rate=0.3, random_state=0)
     order = np.random.RandomState(0).permutation(len(X))

@@ -42,6 +42,7 @@ WATCHED = "tests/core/test_noisy_training.py"
 MATRICES = "tests/core/test_transition_diffusion.py"
 NOISE = "tests/test_noise.py"
 DTM = "tests/test_dtm.py"
+DMIS = "tests/test_dmis.py"
 FEATURES = "tests/features"
 LEVELS = "tests/core/test_noise_levels.py"
 EDM = "tests/core/test_edm.py"
@@ -236,6 +237,7 @@ MUTANTS = {
         f"{IMPRECISE}::test_sure_mixture_has_the_loss_of_its_class",
         f"{IMPRECISE_TRAINING}::test_labelled_rows_have_the_loss_of_conditional_diffusion",
     ],
+    "dmis_08_class_of_many": [f"{CLASSES}::test_single_class_is_certain"],
     "dmis_09_no_ramp": [
         f"{IMPRECISE}::test_half_life_is_a_share_of_the_updates_so_far",
         f"{IMPRECISE_TRAINING}::test_teacher_is_the_average_of_the_updates",
@@ -254,6 +256,15 @@ MUTANTS = {
         f"{IMPRECISE_TRAINING}::test_labels_that_say_nothing_end_in_confident_clusters",
         f"{IMPRECISE_TRAINING}::test_loss_of_sets_by_hand",
     ],
+    "dmis_12_one_class_for_all": [
+        f"{DMIS}::test_generative_part_alone_learns_the_classes",
+    ],
+    "dmis_13_mean_of_columns": [f"{DMIS}::test_candidate_sets_of_digits"],
+    "dmis_14_label_by_heart": [f"{DMIS}::test_wrong_labels_of_digits"],
+    "dmis_15_any_class": [
+        f"{DMIS}::test_condensed_digits_teach_more_than_real_ones",
+        f"{DMIS}::test_generated_rows_stand_in_for_real_ones",
+    ],
     "dmis_16_noise_of_each_row": [
         f"{CLASSES}::test_likelihood_of_a_row_does_not_depend_on_the_split",
         f"{CLASSES}::test_likelihood_of_a_row_does_not_depend_on_the_order",
@@ -263,6 +274,9 @@ MUTANTS = {
     ],
     "dmis_16_decay_starts_again": [
         f"{TRAINING}::test_training_in_stages_resumes_bit_equal",
+    ],
+    "dmis_17_unlearning": [
+        f"{DMIS}::test_held_out_sets_become_likelier_while_it_trains",
     ],
     "dmis_18_forgotten_teacher": [
         f"{IMPRECISE_TRAINING}::test_estimated_work_is_a_count_by_hand",
