@@ -127,7 +127,8 @@ class DMISClassifier(GenerationMixin, NetworkClassifier):
         Classes that a row is trained on, the likeliest ones; None is all. For many
         classes.
     interval_length : float, default=6.4
-        Length of the interval of noise levels, relative to data of deviation 0.5.
+        Length of the interval of noise levels, relative to data of deviation 0.5; near
+        0 only the median of the training levels is left.
     n_training_levels : int or "auto", default="auto"
         Noise levels of a row in an update, over which its posterior is averaged. "auto"
         is 2 for perceptrons and 1, as in the paper, for U-Nets.
@@ -413,9 +414,8 @@ class DMISClassifier(GenerationMixin, NetworkClassifier):
             if getattr(self, name) is not None:
                 check_number(name, getattr(self, name), 1, integer=True)
         check_number("cls_weight", self.cls_weight, 0, or_word="auto")
-        check_number("interval_length", self.interval_length, 0)
         check_number("ema_fraction", self.ema_fraction, 0, 1)
-        for name in ("learning_rate", "posterior_temperature"):
+        for name in ("learning_rate", "posterior_temperature", "interval_length"):
             check_number(name, getattr(self, name), 0, open_low=True)
         if self.image_shape is None and self._backbone() == "unet":
             raise ValueError(
@@ -659,7 +659,7 @@ class DMISClassifier(GenerationMixin, NetworkClassifier):
         rows = torch.arange(len(log_f), device=log_f.device)
         S = training.given.weights(log_f, rows, training.objective.wrong)
         return {
-            "label_distribution_": S.cpu().numpy(),
+            "label_distribution_": self._without_absent(S.cpu().numpy()),
             "class_prior_": arrays["prior"],
             "row_scaling_": scaler.standardizer.equal_norm,
             "model_state_": arrays,

@@ -319,6 +319,21 @@ def test_beliefs_may_leave_labels_that_may_be_wrong(iris):
     assert DMISClassifier(supervision="noisy").candidate_sets_may_lack_truth
 
 
+def test_class_that_is_never_given_is_never_believed(iris):
+    X, _, y = iris
+    clf = quick(classes=[0, 1, 2, 3]).fit(X, y)
+    assert clf.supervision_ == "noisy"
+    assert (clf.label_distribution_[:, 3] == 0).all()
+    np.testing.assert_allclose(clf.label_distribution_.sum(1), 1, atol=1e-5)
+
+
+def test_shortest_interval_asks_at_the_median_alone(iris):
+    clf = quick(interval_length=1e-6, max_epochs=30).fit(*iris[:2])
+    sigma = clf._model.levels.grid(8, "quantile")
+    np.testing.assert_allclose(sigma, np.exp(-1.2), rtol=1e-4)
+    assert (clf.predict(iris[0]) == iris[2]).mean() > 0.8
+
+
 def test_known_rate_decides_between_label_and_look(iris):
     X, _, y = iris
     never, often = (
@@ -392,7 +407,7 @@ def test_prior_of_the_user_moves_the_predictions(iris):
         ({"n_sampling_steps": 0}, ValueError, "n_sampling_steps must be at least 1"),
         ({"n_training_levels": "many"}, TypeError, "n_training_levels must be"),
         ({"posterior_temperature": 0}, ValueError, "must be above 0"),
-        ({"interval_length": -1}, ValueError, "interval_length must be at least 0"),
+        ({"interval_length": 0}, ValueError, "interval_length must be above 0"),
         ({"top_k": 0}, ValueError, "top_k must be at least 1"),
         ({"class_prior": "flat"}, ValueError, "class_prior must be one of"),
         ({"class_prior": None}, TypeError, "class_prior must be"),

@@ -35,7 +35,7 @@ class NoiseLevels:
     Parameters
     ----------
     interval_length : float
-        Delta, at least 0. With 0 the median is the only level.
+        Delta, above 0. Near 0 only the median is left.
     """
 
     interval_length: float
