@@ -13,7 +13,15 @@ import shlex  # noqa: E402
 import sys  # noqa: E402
 from pathlib import Path  # noqa: E402
 
-from benchmarks import encoding, generate, report, runner, simclr, speed  # noqa: E402
+from benchmarks import (  # noqa: E402
+    encoding,
+    generate,
+    report,
+    runner,
+    simclr,
+    speed,
+    unet,
+)
 from benchmarks.suites import SUITES  # noqa: E402
 
 
@@ -42,6 +50,9 @@ def parser() -> argparse.ArgumentParser:
     sub = commands.add_parser("simclr", help="features learnt without labels")
     simclr.add_arguments(sub)
     sub.add_argument("--save", type=Path, metavar="FILE", help="markdown file")
+    sub = commands.add_parser("unet", help="DMIS on images, against conditioning")
+    unet.add_arguments(sub)
+    sub.add_argument("--save", type=Path, metavar="FILE", help="markdown file")
     sub = commands.add_parser("generate", help="what generated rows are worth")
     generate.add_arguments(sub)
     sub.add_argument("--save", type=Path, metavar="FILE", help="markdown file")
@@ -60,6 +71,8 @@ def main(argv: list[str] | None = None) -> int:
         return encoding.main(args.save, command)
     if args.command == "simclr":
         return simclr.main(args, command)
+    if args.command == "unet":
+        return unet.main(args, command)
     if args.command == "generate":
         return generate.main(args, command)
 
