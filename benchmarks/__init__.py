@@ -1,6 +1,7 @@
 """Measurements of sklabeldiff: ``python -m benchmarks SUITE|show|speed``.
 
-suites           the tables: accuracy, ablation, noisy, noisy-ablation, issues, images
+suites           the tables: accuracy, ablation, noisy, noisy-ablation, issues, images,
+                 semi
 frame            what a suite, a method and a split are
 cells            sets with candidates, real and made, and their folds
 noisy_cells      sets with wrong labels, real and made
@@ -17,5 +18,9 @@ runner           runs every method on every fold, one process a core, and keeps 
 scores           means, ranks and paired differences of results
 report           the tables as markdown, and the goals; `noisy_report` those of wrong
                  labels, `image_report` those of images
+semi_cells       few labelled rows; `semi_methods`, `semi_report` go with them
 speed            training loop, memory and fit times against their targets
+generate         what rows drawn from imprecise labels are worth
+unet             DMIS on images, in pieces, on a GPU
+simclr, encoding features of images: learnt without labels; images a second
 """
