@@ -262,7 +262,7 @@ MUTANTS = {
     "dmis_13_mean_of_columns": [f"{DMIS}::test_candidate_sets_of_digits"],
     "dmis_14_label_by_heart": [f"{DMIS}::test_wrong_labels_of_digits"],
     "dmis_15_any_class": [
-        f"{DMIS}::test_condensed_digits_teach_more_than_real_ones",
+        f"{DMIS}::test_candidate_sets_of_digits",
         f"{DMIS}::test_generated_rows_stand_in_for_real_ones",
     ],
     "dmis_16_noise_of_each_row": [
