@@ -28,7 +28,7 @@ from sklabeldiff.core.class_denoisers import ClassDenoiser
 from sklabeldiff.datasets import make_candidate_sets
 
 FEW_SEEDS = range(6 if os.environ.get("SKLABELDIFF_FULL") == "1" else 3)
-SEEDS = range(10 if os.environ.get("SKLABELDIFF_FULL") == "1" else 5)
+SEEDS = range(10 if os.environ.get("SKLABELDIFF_FULL") == "1" else 3)
 N_TRAIN = 1257  # of digits, as on the method page
 
 
