@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from sklabeldiff._parameters import check_number, check_option
+from sklabeldiff._parameters import check_number
 
 SUPERVISIONS = ("auto", "partial", "semi", "noisy")
 SUM_TOLERANCE = 1e-6
@@ -27,29 +25,26 @@ def kind_of(Y: NDArray[np.bool_]) -> str:
     return "partial"
 
 
-def check_prior(prior: Any) -> None:
-    """Refuse a class prior that is neither a word nor numbers."""
-    if isinstance(prior, str):
-        check_option("class_prior", prior, ("uniform", "estimate"))
-    elif prior is None:
-        raise TypeError("class_prior must be 'uniform', 'estimate' or an array.")
-
-
-def given_prior(prior: ArrayLike, n_classes: int) -> NDArray[np.float64]:
-    """Class prior that the user gave, as probabilities. (C,).
+def settled(supervision: str, Y: NDArray[np.bool_], transition_is_known: bool) -> str:
+    """Kind of the labels, where "auto" may have been asked for. (n, C).
 
     Raises
     ------
     ValueError
-        If there is not one positive number for each class.
+        If they say nothing, or a transition matrix comes with labels that are right.
     """
-    p = np.asarray(prior, dtype=np.float64)
-    if p.shape != (n_classes,) or not np.isfinite(p).all() or (p <= 0).any():
+    if Y.all():
         raise ValueError(
-            f"class_prior must hold one positive number for each of {n_classes} "
-            f"classes, in the order of classes_; got {np.array2string(p, threshold=9)}."
+            "every row may be any class, so that nothing is known of the labels. Give "
+            "labels to some rows."
         )
-    return p / p.sum()
+    kind = kind_of(Y) if supervision == "auto" else supervision
+    if transition_is_known and kind != "noisy":
+        raise ValueError(
+            "transition_matrix and noise_rate are for labels that may be wrong, but "
+            f"these are taken as {kind!r}. Give supervision='noisy', or leave both out."
+        )
+    return kind
 
 
 def known_transition(

@@ -18,17 +18,13 @@ from tqdm.auto import tqdm
 from sklabeldiff._arrays import part_of
 from sklabeldiff._callbacks import CALLER_OF_FIT, FitTask, with_callbacks
 from sklabeldiff._checkpoint import Checkpoint
+from sklabeldiff._class_prior import check_prior, first_prior, moves
 from sklabeldiff._dmis_predictor import Predictor, fitted_scaler, predictor_arrays
+from sklabeldiff._first_beliefs import first_beliefs
 from sklabeldiff._generation import GenerationMixin
 from sklabeldiff._parameters import check_number, check_option
 from sklabeldiff._standardize import check_standardize, fit_standardizer
-from sklabeldiff._supervision import (
-    SUPERVISIONS,
-    check_prior,
-    given_prior,
-    kind_of,
-    known_transition,
-)
+from sklabeldiff._supervision import SUPERVISIONS, known_transition, settled
 from sklabeldiff._unet import SIZES, make_unet
 from sklabeldiff.base import (
     NetworkClassifier,
@@ -37,8 +33,7 @@ from sklabeldiff.base import (
     state_arrays,
 )
 from sklabeldiff.core.class_denoisers import ClassDenoiser
-from sklabeldiff.core.graph import graph_beliefs
-from sklabeldiff.core.imprecise import MIN_PRIOR, average_decay, prior_behind
+from sklabeldiff.core.imprecise import average_decay
 from sklabeldiff.core.imprecise_training import (
     HALF_LIFE,
     Given,
@@ -48,16 +43,8 @@ from sklabeldiff.core.imprecise_training import (
     repeated_rows,
 )
 from sklabeldiff.core.input_scaling import InputScaler
-from sklabeldiff.core.layers import mlp
 from sklabeldiff.core.noise_levels import GRIDS, WEIGHTINGS, NoiseLevels
-from sklabeldiff.core.noisy_training import (
-    WatchedTraining,
-    split_rows,
-    train_volume_minimisation,
-)
-from sklabeldiff.core.smoothed_labels import smoother_beliefs
 from sklabeldiff.core.training import BatchLoss, EpochListener, Trainer, n_batches
-from sklabeldiff.core.transitions import sharpen
 
 WEIGHT_DECAY = 0.0
 UPDATES_PER_ROW, MIN_UPDATES, MAX_UPDATES = 1.0, 200, 2000  # of max_epochs="auto"
@@ -65,10 +52,6 @@ UPDATES_PER_ROW, MIN_UPDATES, MAX_UPDATES = 1.0, 200, 2000  # of max_epochs="aut
 # learnt by heart (40 % wrong digits, accuracy by held-out labels: .947 and .928).
 CLS_WEIGHTS = {"partial": 3.0, "semi": 3.0, "noisy": 1.0}
 LEVELS = {"mlp": 2, "unet": 1}  # of n_training_levels="auto"
-N_PROPAGATIONS = 10  # passes over the graph, as DDMP makes
-# Of VolMinNet, which estimates the transition matrix behind class_prior="estimate".
-VOLMIN_HIDDEN, VOLMIN_BATCH, VOLMIN_RATE = (256, 256), 256, 1e-3
-HELD_OUT, VOLUME_PENALTY = 0.1, 1e-4
 LONG_WORK = 1e15  # floating-point operations: hours on a CPU
 
 
@@ -358,7 +341,8 @@ class DMISClassifier(GenerationMixin, NetworkClassifier):
         """
         self._check_params()
         data = self._check_fit(self._flat(X), y)
-        self._check_given(data)
+        known = self.transition_matrix is not None or self.noise_rate is not None
+        self.supervision_ = settled(self.supervision, data.Y, known)
         seed = int(check_random_state(self.random_state).randint(2**31 - 10))
         device = self._device()
         scaler = self._fit_scaler(data)
@@ -367,12 +351,13 @@ class DMISClassifier(GenerationMixin, NetworkClassifier):
         T = known_transition(
             self.transition_matrix, self.noise_rate, len(self.classes_)
         )
+        likelihood = None if T is None else V @ torch.as_tensor(T.T).to(V)
+        S = None
+        if self.n_neighbors is not None:
+            S = first_beliefs(self.supervision_, x, V, data, self.n_neighbors, seed)
+        given = Given(x, V, likelihood, S)
+        prior = first_prior(self.class_prior, self.supervision_, x, V, T, seed)
         network, noise = self._first_state(x.shape[1], seed)
-        given = Given(
-            *(x, V, None if T is None else V @ torch.as_tensor(T.T).to(V)),
-            self._first_beliefs(x, V, data, seed),
-        )
-        prior = self._first_prior(x, V, T, seed)
 
         task = FitTask(self, X, y, self._n_epochs(len(repeated_rows(V))))
         listener = task.listener(lambda _: self._learnt(scaler, noise, training))
@@ -439,24 +424,6 @@ class DMISClassifier(GenerationMixin, NetworkClassifier):
             )
         return X.reshape(len(X), -1)
 
-    def _check_given(self, data: TrainingData) -> None:
-        """Refuse labels that say nothing; settle what they are."""
-        if data.Y.all():
-            raise ValueError(
-                "every row may be any class, so that nothing is known of the labels. "
-                "Give labels to some rows."
-            )
-        self.supervision_ = self.supervision
-        if self.supervision == "auto":
-            self.supervision_ = kind_of(data.Y)
-        known = self.transition_matrix is not None or self.noise_rate is not None
-        if known and self.supervision_ != "noisy":
-            raise ValueError(
-                "transition_matrix and noise_rate are for labels that may be wrong, "
-                f"but these are taken as {self.supervision_!r}. Give "
-                "supervision='noisy', or leave both out."
-            )
-
     def _fit_scaler(self, data: TrainingData) -> InputScaler:
         if self.image_shape is not None:
             return InputScaler.of_range(data.X)
@@ -486,7 +453,7 @@ class DMISClassifier(GenerationMixin, NetworkClassifier):
     def _n_levels(self) -> int:
         if self.n_training_levels != "auto":
             return int(self.n_training_levels)
-        return LEVELS["unet" if self.image_shape is not None else "mlp"]
+        return LEVELS["unet" if self._backbone() == "unet" else "mlp"]
 
     def _cls_weight(self) -> float:
         if self.cls_weight != "auto":
@@ -500,75 +467,8 @@ class DMISClassifier(GenerationMixin, NetworkClassifier):
             cls_weight=self._cls_weight(),
             temperature=self.posterior_temperature,
             top_k=self.top_k,
-            moving_prior=self._prior_kind() == "moving",
+            moving_prior=moves(self.class_prior, self.supervision_),
         )
-
-    def _prior_kind(self) -> str:
-        """Where the class prior comes from."""
-        if not isinstance(self.class_prior, str):
-            return "given"
-        if self.class_prior == "uniform":
-            return "uniform"
-        kinds = {"partial": "moving", "semi": "counted", "noisy": "behind"}
-        return kinds[self.supervision_]
-
-    def _first_prior(
-        self, x: Tensor, V: Tensor, T: NDArray[np.float64] | None, seed: int
-    ) -> Tensor:
-        """Class prior before training. (C,). Section 6 of the method page."""
-        kind, C = self._prior_kind(), V.shape[1]
-        labelled = V[~(V == 1).all(1)]
-        shares = (labelled / labelled.sum(1, keepdim=True)).mean(0)
-        if kind == "given":
-            prior = given_prior(self.class_prior, C)
-        elif kind in ("uniform", "moving"):
-            prior = np.full(C, 1 / C)
-        elif kind == "counted":
-            prior = shares.double().cpu().numpy()
-        else:
-            T = self._estimated_transition(x, V, seed) if T is None else T
-            prior = prior_behind(T, shares.double().cpu().numpy())
-        return torch.as_tensor(prior).clamp(min=MIN_PRIOR).to(x)
-
-    def _estimated_transition(
-        self, x: Tensor, V: Tensor, seed: int
-    ) -> NDArray[np.float64]:
-        """Transition matrix by VolMinNet. (C, C)."""
-        generator = torch.Generator().manual_seed(seed)
-        train, held = split_rows(V, HELD_OUT, generator)
-        training = WatchedTraining(train, held, "auto", VOLMIN_BATCH, VOLMIN_RATE, seed)
-        network = mlp(x.shape[1], VOLMIN_HIDDEN, V.shape[1], generator)
-        T, _ = train_volume_minimisation(
-            training, network.to(x.device), x, V, VOLUME_PENALTY
-        )
-        return T.double().cpu().numpy()
-
-    def _first_beliefs(
-        self, x: Tensor, V: Tensor, data: TrainingData, seed: int
-    ) -> Tensor | None:
-        """Beliefs of near rows, which training begins with. (n, C)."""
-        if self.n_neighbors is None:
-            return None
-        if self.supervision_ == "noisy":
-            generator = torch.Generator().manual_seed(seed)
-            labelled = (V < 1).any(1)
-            beliefs = V / V.sum(1, keepdim=True)
-            beliefs[labelled] = smoother_beliefs(x[labelled], V[labelled], generator)
-            return beliefs
-        # A set of one and the set of all hardly overlap: with similar sets as weights,
-        # few labels would not travel; and what arrives of them is a small share.
-        few = self.supervision_ == "semi"
-        S = torch.as_tensor(
-            graph_beliefs(
-                x.cpu().numpy(),
-                data.Y,
-                data.Ybar,
-                self.n_neighbors,
-                N_PROPAGATIONS,
-                use_similarity=not few,
-            )
-        ).to(x)
-        return sharpen(S) if few else S
 
     def _make_trainer(
         self,
@@ -700,7 +600,7 @@ class DMISClassifier(GenerationMixin, NetworkClassifier):
         return self._model.log_posterior(self._model.scaled(X)).exp().cpu().numpy()
 
     def decision_function(self, X: ArrayLike) -> NDArray[np.float32]:
-        """Log-likelihood of each row under each class, and the log prior.
+        """Logarithm of the probability of each class.
 
         Parameters
         ----------
@@ -710,7 +610,8 @@ class DMISClassifier(GenerationMixin, NetworkClassifier):
         Returns
         -------
         scores : ndarray of shape (n_samples, n_classes) or (n_samples,), float32
-            Up to a constant of the row; the largest is that of the predicted class. Of
+            The largest is that of the predicted class, and -inf that of a class that
+            was never a candidate. Unlike probabilities they are not rounded to 0. Of
             two classes, the difference between the second and the first.
         """
         rows = self._checked(X)
