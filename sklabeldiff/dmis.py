@@ -46,7 +46,6 @@ from sklabeldiff.core.input_scaling import InputScaler
 from sklabeldiff.core.noise_levels import GRIDS, WEIGHTINGS, NoiseLevels
 from sklabeldiff.core.training import BatchLoss, EpochListener, Trainer, n_batches
 
-WEIGHT_DECAY = 0.0
 UPDATES_PER_ROW, MIN_UPDATES, MAX_UPDATES = 1.0, 200, 2000  # of max_epochs="auto"
 # Of cls_weight="auto". Sets are resolved faster with more weight; wrong labels are then
 # learnt by heart (40 % wrong digits, accuracy by held-out labels: .947 and .928).
@@ -486,7 +485,8 @@ class DMISClassifier(GenerationMixin, NetworkClassifier):
             torch.Generator(self._device()).manual_seed(seed),
             batch_size=self.batch_size,
             learning_rate=self.learning_rate,
-            weight_decay=WEIGHT_DECAY,
+            weight_decay=0.0,
+            parameter_groups=[],
             ema=partial(average_decay, fraction=self.ema_fraction, max_horizon=horizon),
             planned_updates=self._n_epochs(n_rows) * n_batches(n_rows, self.batch_size),
             listener=listener,

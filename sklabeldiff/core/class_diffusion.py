@@ -26,35 +26,6 @@ from .noise_levels import NoiseLevels, loss_weight
 ClassNetwork = Callable[..., Tensor]
 
 
-def answers(
-    network: ClassNetwork,
-    x: Tensor,
-    eps: Tensor,
-    sigma: Tensor,
-    condition: Tensor | None = None,
-) -> tuple[Tensor, Tensor]:
-    """Ask the network about noisy inputs.
-
-    Parameters
-    ----------
-    network : callable
-    x, eps : Tensor of shape (b, d)
-    sigma : Tensor of shape (b,)
-    condition : Tensor of shape (b, K) or (b, K, C), optional
-        See `ClassDenoiser.forward`.
-
-    Returns
-    -------
-    F : Tensor of shape (b, K, d)
-    wanted : Tensor of shape (b, d)
-        What F should have been.
-    """
-    x_t = x + sigma[:, None] * eps
-    u = edm.c_in(sigma)[:, None] * x_t
-    F = network(u, edm.c_noise(sigma), condition)
-    return F, edm.wanted(x, x_t, sigma)
-
-
 def class_errors(F: Tensor, wanted: Tensor) -> Tensor:
     """lambda(sigma) |D_y - x|^2, summed over columns. (b, K, d), (b, d) -> (b, K).
 
@@ -103,8 +74,9 @@ class Reader:
                 self.sigma, self.weights, self.noise, strict=True
             ):
                 for eps in draws:
-                    parts = answers(network, x, eps.expand_as(x), sigma.expand(len(x)))
-                    total -= weight / len(draws) * class_errors(*parts)
+                    u, c_noise, wanted = edm.asked(x, eps, sigma.expand(len(x)))
+                    errors = class_errors(network(u, c_noise), wanted)
+                    total -= weight / len(draws) * errors
             return total
 
         return in_blocks(of_block, x, block_rows=block_rows)

@@ -55,6 +55,15 @@ def c_noise(sigma: Tensor) -> Tensor:
     return sigma.log() / 4
 
 
+def asked(x: Tensor, eps: Tensor, sigma: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Return what the network sees of noisy inputs, and what F should be.
+
+    (..., d), (..., d), (...) -> u (..., d), c_noise (...), wanted (..., d).
+    """
+    x_t = x + sigma[..., None] * eps
+    return c_in(sigma)[..., None] * x_t, c_noise(sigma), wanted(x, x_t, sigma)
+
+
 def wanted(x: Tensor, x_t: Tensor, sigma: Tensor) -> Tensor:
     """Return what F should be. (..., d), (..., d), (...) -> (..., d)."""
     sigma = sigma[..., None]

@@ -22,8 +22,8 @@ import torch
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from . import imprecise
-from .class_diffusion import answers, class_errors, log_posterior
+from . import edm, imprecise
+from .class_diffusion import class_errors, log_posterior
 from .noise_levels import NoiseLevels
 from .training import BatchLoss, Trainer, train_in_stages
 
@@ -163,35 +163,35 @@ class ImpreciseTraining:
         sigma = self.levels.draw(self.n_levels, len(x), gen).to(x).flatten()  # (T b,)
         x = x.repeat(self.n_levels, 1)
         eps = torch.randn(x.shape, generator=gen, device=x.device)
+        u, c_noise, wanted = edm.asked(x, eps, sigma)
         if self.objective.vanilla:
-            return self.vanilla_loss(theta, x, eps, sigma, self.given.V[rows])
-        return self.mixture_loss(theta, x, eps, sigma, rows)
+            return self.vanilla_loss(theta, u, c_noise, wanted, self.given.V[rows])
+        return self.mixture_loss(theta, u, c_noise, wanted, rows)
 
     def vanilla_loss(
-        self, theta: nn.Module, x: Tensor, eps: Tensor, sigma: Tensor, V: Tensor
+        self, theta: nn.Module, u: Tensor, c_noise: Tensor, wanted: Tensor, V: Tensor
     ) -> Tensor:
         """Loss of EDM with what was given as the condition: a mean of tokens."""
         condition = (V / V.sum(1, keepdim=True)).repeat(self.n_levels, 1)[:, None]
-        F, wanted = answers(theta, x, eps, sigma, condition)
-        return class_errors(F, wanted).mean()
+        return class_errors(theta(u, c_noise, condition), wanted).mean()
 
     def mixture_loss(
-        self, theta: nn.Module, x: Tensor, eps: Tensor, sigma: Tensor, rows: Tensor
+        self, theta: nn.Module, u: Tensor, c_noise: Tensor, wanted: Tensor, rows: Tensor
     ) -> Tensor:
         """Loss of both parts, eq. (3) and (5) to (7). Steps 2 to 6."""
         with torch.no_grad():
-            F_phi, wanted = answers(self.teacher, x, eps, sigma)
+            F_phi = self.teacher(u, c_noise)
             log_phi = self.posterior(class_errors(F_phi, wanted), self.prior.log())
             pi, target = self.weights(log_phi, rows)
             self.follow(rows, pi)
         classes = self.kept(pi, target, log_phi.exp())
         if classes is None:
-            F, _ = answers(theta, x, eps, sigma)
+            F = theta(u, c_noise)
             log_prior = self.prior.log()
         else:
             pi, target = (normalised(p.gather(1, classes)) for p in (pi, target))
             log_phi = log_phi.gather(1, classes).log_softmax(1)
-            F, _ = answers(theta, x, eps, sigma, classes.repeat(self.n_levels, 1))
+            F = theta(u, c_noise, classes.repeat(self.n_levels, 1))
             log_prior = self.prior.log()[classes]
         log_theta = self.posterior(class_errors(F, wanted), log_prior)
         if self.objective.wrong:

@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from functools import cached_property
 
 import torch
 from torch import Tensor
@@ -49,7 +50,7 @@ class NoiseLevels:
         low = 2 * math.exp(2 * P_MEAN) / (root + length)
         return low, low + length
 
-    @property
+    @cached_property
     def share(self) -> tuple[float, float]:
         """F(l) and F(r)."""
         low, high = (torch.tensor(end, dtype=torch.float64) for end in self.ends)

@@ -100,7 +100,6 @@ class _Net(NeuralNet):
         return []
 
     def train_step_single(self, batch: Any, **fit_params: Any) -> dict[str, Tensor]:
-        self._set_training(True)
         loss = self.batch_loss(self.module_, batch[0])
         loss.backward()
         return {"loss": loss, "y_pred": loss}
@@ -113,15 +112,18 @@ class _Net(NeuralNet):
         step_fn: Any,
         **fit_params: Any,
     ) -> None:
-        # As skorch's, but the losses leave the device once an epoch, not once a batch.
+        # As skorch's, but the losses leave the device, and modules change their mode,
+        # once an epoch, not once a batch.
+        if iterator is None:  # no rows are held out
+            return
+        self._set_training(training)
         losses = []
-        for batch in iterator if iterator is not None else ():
+        for batch in iterator:
             self.notify("on_batch_begin", batch=batch, training=training)
             step = step_fn(batch, **fit_params)
             losses.append(step["loss"].detach())
             self.notify("on_batch_end", batch=batch, training=training, **step)
-        if losses:
-            self.history.record(prefix + "_loss", torch.stack(losses).mean().item())
+        self.history.record(prefix + "_loss", torch.stack(losses).mean().item())
 
 
 class EpochListener(Protocol):
@@ -218,6 +220,9 @@ class Trainer:
             iterator_train__generator=torch.Generator(),
             iterator_train__collate_fn=as_is,
         ).initialize()
+        # Looked up once: walking through the modules costs as much as a layer.
+        self.parameters = list(self.module.parameters())
+        self._current = list(self._moving(self.module).values())
 
     @property
     def module(self) -> nn.Module:
@@ -311,8 +316,7 @@ class Trainer:
             horizon = (1 + self.n_updates) / (EMA_HORIZON + self.n_updates)
             keep = min(self.ema, horizon)
         averaged = list(self.averaged.values())
-        current = list(self._moving(self.module).values())
-        torch._foreach_lerp_(averaged, current, 1 - keep)
+        torch._foreach_lerp_(averaged, self._current, 1 - keep)
 
 
 def train_in_stages(
@@ -350,7 +354,7 @@ class _TrainerCallback(Callback):
             group["lr"] = rate * group.get("lr_scale", 1.0)
 
     def on_grad_computed(self, net: NeuralNet, **kwargs: Any) -> None:
-        nn.utils.clip_grad_norm_(net.module_.parameters(), GRADIENT_NORM)
+        nn.utils.clip_grad_norm_(self.trainer.parameters, GRADIENT_NORM)
 
     def on_batch_end(self, net: NeuralNet, **kwargs: Any) -> None:
         self.trainer.update_average()

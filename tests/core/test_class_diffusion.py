@@ -12,7 +12,6 @@ from sklabeldiff.core import edm
 from sklabeldiff.core.class_denoisers import ClassDenoiser
 from sklabeldiff.core.class_diffusion import (
     Reader,
-    answers,
     class_errors,
     log_posterior,
     sample,
@@ -185,7 +184,8 @@ def test_loss_of_the_mixture_is_that_of_its_score(classes, generator):  # check 
     eps = torch.randn((n, 2), generator=generator, dtype=torch.float64)
     sigma = LEVELS.draw(1, n, generator)[0].double()
     pi = torch.rand((n, 3), generator=generator, dtype=torch.float64).softmax(1)
-    F, wanted = answers(classes, x, eps, sigma)
+    u, c_noise, wanted = edm.asked(x, eps, sigma)
+    F = classes(u, c_noise)
     loss = class_errors((pi[:, None] @ F), wanted)[:, 0]
 
     x_t, level = x + sigma[:, None] * eps, sigma[:, None]

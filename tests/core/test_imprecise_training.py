@@ -10,10 +10,9 @@ import torch
 from torch.nn.functional import one_hot
 from torch.testing import assert_close
 
-from sklabeldiff.core import imprecise
+from sklabeldiff.core import edm, imprecise
 from sklabeldiff.core.class_denoisers import N_FREQUENCIES, ClassDenoiser
 from sklabeldiff.core.class_diffusion import (
-    answers,
     class_errors,
     log_posterior,
 )
@@ -106,8 +105,8 @@ def by_hand(training, seed=0):
     sigma = LEVELS.draw(training.n_levels, N, gen).flatten()
     x = training.given.x.repeat(training.n_levels, 1)
     eps = torch.randn(x.shape, generator=gen)
-    F, wanted = answers(training.trainer.module, x, eps, sigma)
-    F_phi, _ = answers(training.teacher, x, eps, sigma)
+    u, c_noise, wanted = edm.asked(x, eps, sigma)
+    F, F_phi = (net(u, c_noise) for net in (training.trainer.module, training.teacher))
 
     def log_f(F):
         ell = -class_errors(F, wanted).view(training.n_levels, N, -1).mean(0)
@@ -221,7 +220,8 @@ def test_vanilla_conditions_on_the_mean_of_what_was_given():
     eps = torch.randn(x.shape, generator=gen)
     V = training.given.V
     condition = (V / V.sum(1, keepdim=True)).repeat(2, 1)[:, None]
-    F, wanted = answers(training.trainer.module, x, eps, sigma, condition)
+    u, c_noise, wanted = edm.asked(x, eps, sigma)
+    F = training.trainer.module(u, c_noise, condition)
     assert_close(loss_of(training), (F[:, 0] - wanted).square().sum(1).mean())
 
 
@@ -454,7 +454,8 @@ def said_nothing(request):
     sigma = LEVELS.draw(1, len(x), gen)[0]
     eps = torch.randn(x.shape, generator=gen)
     with torch.inference_mode():
-        F, wanted = answers(training.teacher, x, eps, sigma)
+        u, c_noise, wanted = edm.asked(x, eps, sigma)
+        F = training.teacher(u, c_noise)
         f = (-class_errors(F, wanted)).softmax(1)
     # The unconditional denoiser of the mixture of both classes.
     level, x_t = sigma[:, None], x + sigma[:, None] * eps
