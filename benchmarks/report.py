@@ -380,7 +380,10 @@ def markdown(head: list[str], rows: list[list[str]]) -> list[str]:
 
 def short(value: float) -> str:
     """.734 for 0.734; a dash for what is not there."""
-    return "-" if np.isnan(value) else f"{value:.3f}".replace("0.", ".", 1)
+    if np.isnan(value):
+        return "-"
+    text = f"{value:.3f}"
+    return text.replace("0.", ".", 1) if abs(value) < 1 else text
 
 
 def plus_minus(difference: Difference) -> str:

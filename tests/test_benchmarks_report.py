@@ -234,3 +234,17 @@ def test_a_missed_target_shows_in_the_speed_table() -> None:
     missed = speed.Figure("epoch", 1.3, 1.25, "x")
     assert not missed.met
     assert "| epoch | 1.3 x | 1.25 x | **no** |" in speed.table([missed], "")
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        (0.7342, ".734"),
+        (-0.02, "-.020"),
+        (1.0, "1.000"),
+        (10.25, "10.250"),
+        (float("nan"), "-"),
+    ],
+)
+def test_numbers_are_short(value, text):
+    assert report.short(value) == text

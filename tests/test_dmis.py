@@ -6,6 +6,10 @@ measured when they were set stand beside them. The core's checks are in ``tests/
 
 import os
 import pickle
+import signal
+import subprocess
+import sys
+import time
 import warnings
 
 import joblib
@@ -27,16 +31,14 @@ from sklabeldiff.core import imprecise_training
 from sklabeldiff.core.class_denoisers import ClassDenoiser
 from sklabeldiff.datasets import make_candidate_sets
 
-FEW_SEEDS = range(6 if os.environ.get("SKLABELDIFF_FULL") == "1" else 3)
-SEEDS = range(10 if os.environ.get("SKLABELDIFF_FULL") == "1" else 3)
+FULL = os.environ.get("SKLABELDIFF_FULL") == "1"
+FEW_SEEDS = range(6 if FULL else 3)
+SEEDS = range(10 if FULL else 5)
 N_TRAIN = 1257  # of digits, as on the method page
 
 
 # The checks fit some seventy times; the default's 200 updates would take minutes.
-BUDGET = "auto" if os.environ.get("SKLABELDIFF_FULL") == "1" else 8
-
-
-@parametrize_with_checks([DMISClassifier(max_epochs=BUDGET)])
+@parametrize_with_checks([DMISClassifier(max_epochs="auto" if FULL else 8)])
 def test_sklearn_checks(estimator, check):
     check(estimator)
 
@@ -130,7 +132,7 @@ def best_epoch_of_cross_entropy(seed):
 
 
 def test_few_labels_of_digits():  # check 14
-    test, _ = accuracy("few", ours(), SEEDS)
+    test, _ = accuracy("few", ours(max_epochs="auto" if FULL else 32), SEEDS)
     supervised = []
     for seed in SEEDS:
         X, given, _, X_test, y_test = digits("few", seed)
@@ -140,7 +142,7 @@ def test_few_labels_of_digits():  # check 14
         )
         network.fit(X[known], given[known])
         supervised.append(network.score(X_test, y_test))
-    assert test > np.mean(supervised) + 0.02
+    assert test > np.mean(supervised) + 0.02  # .932 and .897
 
 
 def score_of(X, y, X_test, y_test, weight=None):
@@ -162,15 +164,17 @@ def test_generated_rows_stand_in_for_real_ones():
 
 
 def test_held_out_sets_become_likelier_while_it_trains():  # check 17
+    # Without neighbours, whose beliefs give most of it in the first epoch. Later the
+    # loss rises again, as probabilities grow surer than they are right.
     for seed in FEW_SEEDS:
         X, sets, _, _, _ = digits("sets", seed)
         losses = []
-        for epochs in (1, 4, 16):
-            clf = DMISClassifier(max_epochs=epochs, random_state=seed)
+        for epochs in (1, 2, 4):
+            clf = DMISClassifier(max_epochs=epochs, n_neighbors=None, random_state=seed)
             proba = clf.fit(X[:900], sets[:900]).predict_proba(X[900:])
             inside = (proba * sets[900:]).sum(1)
             losses.append(-np.log(np.maximum(inside, 1e-12)).mean())
-        assert losses[0] > losses[1] > losses[2]
+        assert losses[0] > losses[1] > losses[2]  # .45, .25 and .12
 
 
 # -- small problems --------------------------------------------------------------------
@@ -283,6 +287,39 @@ def test_killed_fit_resumes_to_the_bit_equal_model(stages, iris, tmp_path, monke
     )
     np.testing.assert_array_equal(resumed.sample(1, 4), whole.sample(1, 4))
     assert not list(tmp_path.iterdir())
+
+
+FIT_IN_A_PROCESS = """
+import sys
+from sklearn.datasets import load_iris
+from sklabeldiff import DMISClassifier
+from sklabeldiff.datasets import make_candidate_sets
+
+X, y = load_iris(return_X_y=True)
+sets = make_candidate_sets(y, rate=0.4, random_state=0)
+clf = DMISClassifier(max_epochs=60, random_state=0, checkpoint_dir=sys.argv[1])
+clf.fit(X, sets)
+"""
+
+
+def test_fit_in_a_killed_process_resumes_to_the_bit_equal_model(iris, tmp_path):
+    folder = tmp_path / "checkpoint"
+    with subprocess.Popen([sys.executable, "-c", FIT_IN_A_PROCESS, folder]) as process:
+        while not list(folder.glob("*.pt")):
+            assert process.poll() is None
+            time.sleep(0.001)
+        process.kill()
+    assert process.returncode == -signal.SIGKILL
+    assert list(folder.glob("*.pt"))
+    resumed = quick(max_epochs=60, checkpoint_dir=folder).fit(*iris[:2])
+    whole = quick(max_epochs=60).fit(*iris[:2])
+    assert not list(folder.glob("*.pt"))  # it was found, and is done
+    assert resumed.history_ == whole.history_
+    for ask in ("predict_proba", "score_samples"):
+        np.testing.assert_array_equal(
+            getattr(resumed, ask)(iris[0]), getattr(whole, ask)(iris[0])
+        )
+    np.testing.assert_array_equal(resumed.sample(1, 4), whole.sample(1, 4))
 
 
 # -- what the labels are ---------------------------------------------------------------
