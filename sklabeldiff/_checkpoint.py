@@ -35,7 +35,7 @@ class Checkpoint:
     ) -> None:
         self.path: Path | None = None
         if folder is not None:
-            digest = hashlib.sha256(json.dumps(params, default=repr).encode())
+            digest = hashlib.sha256(json.dumps(params, default=_whole).encode())
             for array in arrays:
                 digest.update(f"{array.dtype}{array.shape}".encode())
                 digest.update(np.ascontiguousarray(array).tobytes())
@@ -63,6 +63,11 @@ class Checkpoint:
         """Forget the fit: it is done."""
         if self.path is not None:
             self.path.unlink(missing_ok=True)
+
+
+def _whole(value: Any) -> Any:
+    """Arrays and frames entry by entry, of which repr leaves out most."""
+    return np.asarray(value).tolist() if hasattr(value, "__array__") else repr(value)
 
 
 class Stages:

@@ -74,6 +74,7 @@ def predictor_arrays(
     arrays: Arrays = {
         "scaler.mean": scaler.standardizer.mean,
         "scaler.scale": scaler.standardizer.scale,
+        "scaler.constant": scaler.constant,
         "scaler.log_norm": scaler.log_norm,
         "noise": noise.cpu().numpy(),
         "prior": prior.cpu().numpy(),
@@ -84,5 +85,5 @@ def predictor_arrays(
 def fitted_scaler(arrays: Arrays, equal_norm: bool) -> tuple[InputScaler, Arrays]:
     """Undo `predictor_arrays` for the scaler; the arrays are passed on."""
     parts = part_of(arrays, "scaler")
-    log_norm = parts.pop("log_norm")
-    return InputScaler(Standardizer(**parts, equal_norm=equal_norm), log_norm), arrays
+    standardizer = Standardizer(parts["mean"], parts["scale"], equal_norm)
+    return InputScaler(standardizer, parts["constant"], parts["log_norm"]), arrays

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Hashable
 from typing import Any
 
 import numpy as np
@@ -54,8 +55,8 @@ class GenerationMixin:
         Raises
         ------
         ValueError
-            If `y` has a label that is not in ``classes_``, or no row was ever believed
-            to be of that class.
+            If `y` is empty or has a label that is not in ``classes_``, or that was
+            never a candidate.
 
         Examples
         --------
@@ -154,6 +155,7 @@ class GenerationMixin:
         rows = self._checked(X)
         ell = self._model.log_likelihood(self._model.scaled(rows), "elbo")
         joint = ell.double().cpu().numpy() + np.log(self.class_prior_)
+        joint = joint[:, self.candidate_sets_.any(axis=0)]
         scores: NDArray[np.float64] = logsumexp(joint, axis=1)
         return scores
 
@@ -162,12 +164,16 @@ class GenerationMixin:
         y: Any,
     ) -> NDArray[np.int64]:
         """Positions in ``classes_`` of labels, refusing those that cannot be drawn."""
-        labels = np.atleast_1d(np.asarray(y, dtype=self.classes_.dtype))
+        # Not as an array of the classes' type, which would cut and round labels.
+        labels = y.tolist() if hasattr(y, "tolist") else y
+        labels = list(labels) if isinstance(labels, list | tuple) else [labels]
         position = {label: j for j, label in enumerate(self.classes_.tolist())}
         possible = self.candidate_sets_.any(axis=0)
+        if not labels:
+            raise ValueError("y is empty: name at least one class to draw rows of.")
         numbers = []
-        for label in labels.tolist():
-            j = position.get(label)
+        for label in labels:
+            j = position.get(label) if isinstance(label, Hashable) else None
             if j is None or not possible[j]:
                 why = "is no class" if j is None else "was never a candidate"
                 known = self.classes_[possible].tolist()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
@@ -11,34 +13,34 @@ SUPERVISIONS = ("auto", "partial", "semi", "noisy")
 SUM_TOLERANCE = 1e-6
 
 
-def kind_of(Y: NDArray[np.bool_]) -> str:
+def kind_of(V: NDArray[np.float64]) -> str:
     """Return "noisy", "semi" or "partial", by the sizes of the sets. (n, C).
 
     One label in every row may be wrong; next to rows that may be any class, or have
-    several candidates, it is taken for right.
+    several candidates, it is taken for right. Weights that differ tell of the class.
     """
-    sizes = Y.sum(axis=1)
-    if (sizes == 1).all():
+    is_single, is_unlabelled = (V > 0).sum(axis=1) == 1, (V == 1).all(axis=1)
+    if is_single.all():
         return "noisy"
-    if np.isin(sizes, (1, Y.shape[1])).all():
-        return "semi"
-    return "partial"
+    return "semi" if (is_single | is_unlabelled).all() else "partial"
 
 
-def settled(supervision: str, Y: NDArray[np.bool_], transition_is_known: bool) -> str:
+def settled(supervision: str, V: NDArray[np.float64], transition_is_known: bool) -> str:
     """Kind of the labels, where "auto" may have been asked for. (n, C).
+
+    ``V`` holds weights of the candidates, 1 for the heaviest of a row.
 
     Raises
     ------
     ValueError
         If they say nothing, or a transition matrix comes with labels that are right.
     """
-    if Y.all():
+    if (V == 1).all():
         raise ValueError(
             "every row may be any class, so that nothing is known of the labels. Give "
             "labels to some rows."
         )
-    kind = kind_of(Y) if supervision == "auto" else supervision
+    kind = kind_of(V) if supervision == "auto" else supervision
     if transition_is_known and kind != "noisy":
         raise ValueError(
             "transition_matrix and noise_rate are for labels that may be wrong, but "
@@ -83,3 +85,35 @@ def known_transition(
             "and sum to 1. It holds the probabilities of the labels given to one class."
         )
     return T
+
+
+def likelihood_of(
+    V: NDArray[np.float64], T: NDArray[np.float64], classes: NDArray[Any]
+) -> NDArray[np.float64]:
+    """Probability of what each row was given under each true class. (n, C).
+
+    Parameters
+    ----------
+    V : ndarray of shape (n, C)
+        Weights of what was given.
+    T : ndarray of shape (C, C)
+        Transition matrix.
+    classes : ndarray of shape (C,)
+        Labels, to name one that cannot be.
+
+    Raises
+    ------
+    ValueError
+        If a row was given what no class is ever given.
+    """
+    likelihood = V @ T.T
+    impossible = ~(likelihood > 0).any(axis=1)
+    if impossible.any():
+        i = int(np.flatnonzero(impossible)[0])
+        j = int(V[i].argmax())
+        raise ValueError(
+            f"row {i} has the label {classes.tolist()[j]!r}, which no class is ever "
+            f"given: column {j} of transition_matrix is 0. Give it some probability, "
+            "or take the row out."
+        )
+    return likelihood

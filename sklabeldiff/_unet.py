@@ -74,6 +74,8 @@ class UNet(nn.Module):
     Its weights have no values yet: `make_unet` draws them.
     """
 
+    block_answers = 64  # images that go through at once when it predicts
+
     def __init__(
         self, image_shape: tuple[int, int, int], n_classes: int, size: Size
     ) -> None:
@@ -178,7 +180,7 @@ def make_unet(
            Diffusion-Based Generative Models", NeurIPS 2022.
     """
     check_option("size", size, tuple(SIZES))
-    shape = _checked_shape(image_shape)
+    shape = checked_shape(image_shape)
     # On no device: diffusers would draw from torch's global stream.
     with torch.device("meta"):
         network = UNet(shape, n_classes, SIZES[size])
@@ -187,7 +189,7 @@ def make_unet(
     return network
 
 
-def _checked_shape(image_shape: Sequence[int]) -> tuple[int, int, int]:
+def checked_shape(image_shape: Sequence[int]) -> tuple[int, int, int]:
     """Height, width and channels, of which there is one unless said otherwise."""
     wanted = "image_shape must be (height, width) or (height, width, channels), "
     if not isinstance(image_shape, tuple | list):

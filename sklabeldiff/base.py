@@ -336,8 +336,8 @@ class NetworkClassifier(CandidateClassifier):
 
 
 def state_arrays(module: torch.nn.Module) -> dict[str, NDArray[Any]]:
-    """Weights and buffers of a module as arrays on the CPU."""
-    return {k: v.detach().cpu().numpy() for k, v in module.state_dict().items()}
+    """Weights and buffers of a module as arrays on the CPU: copies."""
+    return {k: v.cpu().numpy().copy() for k, v in module.state_dict().items()}
 
 
 def load_arrays(module: torch.nn.Module, arrays: dict[str, NDArray[Any]]) -> None:

@@ -457,7 +457,8 @@ class DDMPClassifier(NetworkClassifier):
     ) -> Tensor:
         """Run the training story, from a checkpoint if there is one; returns S."""
         params = self.get_params(deep=False) | {"random_state": seed}
-        for name in ("checkpoint_dir", "verbose", "device"):
+        params["device"] = self._device().type  # of whose generator the state is
+        for name in ("checkpoint_dir", "verbose"):
             del params[name]
         checkpoint = Checkpoint(self.checkpoint_dir, data, params)
         state = checkpoint.load(self._device())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import math
 import warnings
 from functools import partial
 from pathlib import Path
@@ -11,6 +12,7 @@ from typing import Any, Self
 import numpy as np
 import torch
 from numpy.typing import ArrayLike, NDArray
+from scipy.special import logsumexp
 from sklearn.utils import check_random_state
 from torch import Tensor, nn
 from tqdm.auto import tqdm
@@ -24,8 +26,13 @@ from sklabeldiff._first_beliefs import first_beliefs
 from sklabeldiff._generation import GenerationMixin
 from sklabeldiff._parameters import check_number, check_option
 from sklabeldiff._standardize import check_standardize, fit_standardizer
-from sklabeldiff._supervision import SUPERVISIONS, known_transition, settled
-from sklabeldiff._unet import SIZES, make_unet
+from sklabeldiff._supervision import (
+    SUPERVISIONS,
+    known_transition,
+    likelihood_of,
+    settled,
+)
+from sklabeldiff._unet import SIZES, checked_shape, make_unet
 from sklabeldiff.base import (
     NetworkClassifier,
     TrainingData,
@@ -39,7 +46,6 @@ from sklabeldiff.core.imprecise_training import (
     Given,
     ImpreciseTraining,
     Objective,
-    estimated_work,
     repeated_rows,
 )
 from sklabeldiff.core.input_scaling import InputScaler
@@ -123,7 +129,7 @@ class DMISClassifier(GenerationMixin, NetworkClassifier):
         equally in logarithms.
     weighting : {"edm", "elbo"}, default="edm"
         How they are weighted: as in training, or as in a likelihood, which takes more
-        levels (with grid "log") and gives better probabilities.
+        levels (24 with grid "log", say). On vectors its probabilities are surer still.
     ema_fraction : float, default=0.05
         Half-life of the averaged weights, as a share of the updates so far.
     max_epochs : int or "auto", default="auto"
@@ -214,7 +220,9 @@ class DMISClassifier(GenerationMixin, NetworkClassifier):
     rows (b, d) of variance 1, a quarter of the logarithm of their noise levels (b,),
     and None for all classes, or for each row the numbers of K classes (b, K), or K
     mixtures of classes (b, K, n_classes); it returns (b, K, d). d is `n_features`, and
-    one more where rows are scaled to equal norm.
+    one more with `standardize` "rows"; "auto" is "standard" then. For a prediction it
+    is asked about 256 rows at once, or as many as its attribute ``block_answers``,
+    rows times classes, allows.
 
     References
     ----------
@@ -340,23 +348,28 @@ class DMISClassifier(GenerationMixin, NetworkClassifier):
         """
         self._check_params()
         data = self._check_fit(self._flat(X), y)
-        known = self.transition_matrix is not None or self.noise_rate is not None
-        self.supervision_ = settled(self.supervision, data.Y, known)
+        self._check_columns()
+        weights = data.relative_weights()
+        T = known_transition(
+            self.transition_matrix, self.noise_rate, len(self.classes_)
+        )
+        self.supervision_ = settled(self.supervision, weights, T is not None)
         seed = int(check_random_state(self.random_state).randint(2**31 - 10))
         device = self._device()
         scaler = self._fit_scaler(data)
         x = torch.as_tensor(scaler(data.X), device=device)
-        V = torch.as_tensor(data.relative_weights(), dtype=x.dtype, device=device)
-        T = known_transition(
-            self.transition_matrix, self.noise_rate, len(self.classes_)
-        )
-        likelihood = None if T is None else V @ torch.as_tensor(T.T).to(V)
-        S = None
-        if self.n_neighbors is not None:
-            S = first_beliefs(self.supervision_, x, V, data, self.n_neighbors, seed)
-        given = Given(x, V, likelihood, S)
+        V = torch.as_tensor(weights, dtype=x.dtype, device=device)
+        likelihood = None
+        if T is not None:
+            L = likelihood_of(weights, T, self.classes_)
+            likelihood = torch.as_tensor(L, dtype=x.dtype, device=device)
         prior = first_prior(self.class_prior, self.supervision_, x, V, T, seed)
         network, noise = self._first_state(x.shape[1], seed)
+        self._check_module(network, x[:1])
+        S = None
+        if self.n_neighbors is not None and self.conditioning != "vanilla":
+            S = first_beliefs(self.supervision_, x, V, data, self.n_neighbors, seed)
+        given = Given(x, V, likelihood, S)
 
         task = FitTask(self, X, y, self._n_epochs(len(repeated_rows(V))))
         listener = task.listener(lambda _: self._learnt(scaler, noise, training))
@@ -366,7 +379,7 @@ class DMISClassifier(GenerationMixin, NetworkClassifier):
             *(given, prior),
             lambda loss, n: self._make_trainer(network, loss, n, seed, listener),
         )
-        self._train(training, data, seed)
+        checkpoint = self._train(training, data, seed)
 
         self.__dict__.update(self._learnt(scaler, noise, training))
         self.history_ = [
@@ -375,6 +388,7 @@ class DMISClassifier(GenerationMixin, NetworkClassifier):
         self.n_iter_ = training.trainer.n_epochs
         self.seed_ = seed
         self._built = self._build()  # predict must not change the estimator
+        checkpoint.remove()
         task.end()
         return self
 
@@ -401,7 +415,9 @@ class DMISClassifier(GenerationMixin, NetworkClassifier):
         check_number("ema_fraction", self.ema_fraction, 0, 1)
         for name in ("learning_rate", "posterior_temperature", "interval_length"):
             check_number(name, getattr(self, name), 0, open_low=True)
-        if self.image_shape is None and self._backbone() == "unet":
+        if self.image_shape is not None:
+            checked_shape(self.image_shape)
+        elif self._backbone() == "unet":
             raise ValueError(
                 "backbone='unet' needs image_shape, (height, width) or (height, width, "
                 "channels) of the images in X."
@@ -414,7 +430,10 @@ class DMISClassifier(GenerationMixin, NetworkClassifier):
 
     def _flat(self, X: Any) -> Any:
         """Images as rows; anything else is left to the checks."""
-        if self.image_shape is None or getattr(X, "ndim", 2) <= 2:
+        if self.image_shape is None:
+            return X
+        X = np.asarray(X) if isinstance(X, list) else X
+        if getattr(X, "ndim", 2) <= 2:
             return X
         if tuple(X.shape[1:]) != tuple(self.image_shape):
             raise ValueError(
@@ -423,10 +442,24 @@ class DMISClassifier(GenerationMixin, NetworkClassifier):
             )
         return X.reshape(len(X), -1)
 
+    def _check_columns(self) -> None:
+        """Refuse rows that are no images of `image_shape`."""
+        if self.image_shape is None:
+            return
+        n_pixels = math.prod(self.image_shape)
+        if n_pixels != self.n_features_in_:
+            raise ValueError(
+                f"X has {self.n_features_in_} columns, but images of image_shape "
+                f"{tuple(self.image_shape)} have {n_pixels} values."
+            )
+
     def _fit_scaler(self, data: TrainingData) -> InputScaler:
         if self.image_shape is not None:
             return InputScaler.of_range(data.X)
-        return InputScaler.fit(fit_standardizer(data, self.standardize), data.X)
+        how = self.standardize
+        if how == "auto" and isinstance(self.backbone, nn.Module):
+            how = "standard"  # a module is made for a number of columns
+        return InputScaler.fit(fit_standardizer(data, how), data.X)
 
     def _first_state(self, d: int, seed: int) -> tuple[nn.Module, Tensor]:
         """Network with first weights, and the noise that predictions share."""
@@ -448,6 +481,23 @@ class DMISClassifier(GenerationMixin, NetworkClassifier):
             shape = tuple(self.image_shape)
             network = make_unet(shape, n_classes, self.unet_size, generator)
         return network.to(self._device())
+
+    def _check_module(self, network: nn.Module, x: Tensor) -> None:
+        """Refuse a module of the user whose answers have another shape. (1, d)."""
+        if not isinstance(self.backbone, nn.Module):
+            return
+        d, n_classes = x.shape[1], len(self.classes_)
+        call = f"backbone, asked about a row of {d} columns for all classes,"
+        try:
+            with torch.no_grad():
+                F = network.eval()(x, x.new_zeros(1), None)
+        except RuntimeError as error:
+            raise ValueError(f"{call} fails: {error}") from error
+        if F.shape != (1, n_classes, d):
+            raise ValueError(
+                f"{call} answers in the shape {tuple(F.shape)}; {n_classes} classes "
+                f"need {(1, n_classes, d)}."
+            )
 
     def _n_levels(self) -> int:
         if self.n_training_levels != "auto":
@@ -501,10 +551,11 @@ class DMISClassifier(GenerationMixin, NetworkClassifier):
 
     def _train(
         self, training: ImpreciseTraining, data: TrainingData, seed: int
-    ) -> None:
-        """Train, from a checkpoint if there is one."""
+    ) -> Checkpoint:
+        """Train, from a checkpoint if there is one; it is kept: more is to come."""
         params = self.get_params(deep=False) | {"random_state": seed, "method": "DMIS"}
-        for name in ("checkpoint_dir", "verbose", "device"):
+        params["device"] = self._device().type  # of whose generator the state is
+        for name in ("checkpoint_dir", "verbose"):
             del params[name]
         arrays: list[NDArray[Any]] = [*data]
         if isinstance(self.backbone, nn.Module):
@@ -514,9 +565,7 @@ class DMISClassifier(GenerationMixin, NetworkClassifier):
         if state is not None:
             training.restore(state)
         n_epochs = self._n_epochs(len(training.rows))
-        n_asked = training.trainer.updates_per_epoch * n_epochs * self.batch_size
-        d = training.given.x.shape[1]
-        work = estimated_work(training.trainer.module, d, n_asked * training.n_levels)
+        work = training.estimated_work(n_epochs)
         self._warn_of_work(work)
         bar = tqdm(
             total=n_epochs,
@@ -532,12 +581,13 @@ class DMISClassifier(GenerationMixin, NetworkClassifier):
 
         with bar:
             training.run(n_epochs, after_stage)
-        checkpoint.remove()
         if not np.isfinite(training.trainer.losses[-1]):
+            checkpoint.remove()
             raise ValueError(
                 "training diverged: the loss is not finite. Lower learning_rate (it is "
                 f"{self.learning_rate:g}), or check the scale of X."
             )
+        return checkpoint
 
     def _warn_of_work(self, work: float) -> None:
         if work > LONG_WORK and self._device().type == "cpu":
@@ -617,6 +667,7 @@ class DMISClassifier(GenerationMixin, NetworkClassifier):
         rows = self._checked(X)
         scores = self._model.log_posterior(self._model.scaled(rows)).cpu().numpy()
         scores[:, ~self.candidate_sets_.any(axis=0)] = -np.inf
+        scores -= logsumexp(scores, axis=1, keepdims=True)
         if scores.shape[1] == 2:
             return scores[:, 1] - scores[:, 0]
         return scores

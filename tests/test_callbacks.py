@@ -12,7 +12,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.utils.fixes import parse_version
 
-from sklabeldiff import DDMPClassifier, DTMClassifier, _callbacks
+from sklabeldiff import DDMPClassifier, DMISClassifier, DTMClassifier, _callbacks
 from sklabeldiff.baselines import (
     CandidateWeightedClassifier,
     CCClassifier,
@@ -29,6 +29,7 @@ from sklabeldiff.metrics import covering_rate_scorer
 LEARNERS = [
     (DDMPClassifier(max_epochs=30, random_state=0), "fit"),
     (DTMClassifier(max_epochs=20, random_state=0), "classifier"),
+    (DMISClassifier(max_epochs=30, random_state=0), "fit"),
     (PRODENClassifier(max_epochs=20, random_state=0), "fit"),
     (CCClassifier(max_epochs=20, random_state=0), "fit"),
     (VolMinNetClassifier(max_epochs=20, random_state=0), "fit"),

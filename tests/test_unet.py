@@ -10,8 +10,9 @@ from torch import nn
 
 from sklabeldiff._unet import SIZES, UNet, make_unet
 from sklabeldiff.base import load_arrays, state_arrays
-from sklabeldiff.core.class_diffusion import answers
-from sklabeldiff.core.edm import c_noise
+from sklabeldiff.core.class_diffusion import Reader, sample
+from sklabeldiff.core.edm import asked, c_noise
+from sklabeldiff.core.noise_levels import NoiseLevels
 
 N_CLASSES = 3
 
@@ -50,7 +51,8 @@ def trained():
     losses = []
     for _ in range(30):
         eps = torch.randn(x.shape, generator=stream)
-        F, wanted = answers(network, x, eps, torch.full((16,), 0.8), y)
+        u, noise_level, wanted = asked(x, eps, torch.full((16,), 0.8))
+        F = network(u, noise_level, y)
         loss = (F[:, 0] - wanted).square().mean()
         optimizer.zero_grad()
         loss.backward()
@@ -263,6 +265,30 @@ class TestCopies:
         assert torch.equal(F, network(*rows))
 
 
+class TestBlocks:
+    @pytest.fixture
+    def counted(self):
+        network, images = awake(), []
+        network.unet.register_forward_pre_hook(
+            lambda module, args: images.append(len(args[0]))
+        )
+        return network, images
+
+    def test_prediction_asks_about_few_images_at_once(self, counted):
+        network, images = counted
+        noise = torch.randn((2, 1, 64), generator=generator())
+        reader = Reader.of(NoiseLevels(6.4), "quantile", "edm", noise)
+        reader.log_likelihood(network, torch.zeros(30, 64))
+        block = 64 // N_CLASSES * N_CLASSES
+        assert images == [N_CLASSES] + 2 * 2 * [block]  # 30 rows are two blocks of 21
+
+    def test_samples_are_not_drawn_in_full_blocks(self, counted):
+        network, images = counted
+        noise = torch.randn((66, 64), generator=generator())
+        sample(network, torch.zeros(66, dtype=torch.int64), noise, n_steps=2)
+        assert images == 3 * [64] + 3 * [2]
+
+
 class TestTraining:
     def test_loss_falls(self, trained):
         *_, losses = trained
@@ -271,7 +297,7 @@ class TestTraining:
     def test_bright_class_is_answered_brighter(self, trained):
         network, x, _ = trained
         with torch.inference_mode():
-            F, _ = answers(network, x, torch.zeros_like(x), torch.full((16,), 0.8))
+            F = network(*asked(x, torch.zeros_like(x), torch.full((16,), 0.8))[:2])
         dark, bright = F.mean((0, 2))
         assert bright > dark + 0.2
 

@@ -19,7 +19,7 @@ import torch
 from torch import Tensor, nn
 
 from . import edm
-from .blocks import in_blocks, rows_of
+from .blocks import BLOCK_ROWS, in_blocks, rows_of
 from .noise_levels import NoiseLevels, loss_weight
 
 # F(u, c_noise, condition): (b, d), (b,), (b, K) or (b, K, C) or None -> (b, K, d)
@@ -66,7 +66,11 @@ class Reader:
     def log_likelihood(self, network: ClassNetwork, x: Tensor) -> Tensor:
         """ell_y for all classes, in blocks. (n, d) -> (n, C). Eq. (4)."""
         n_classes = network(x[:1], x.new_zeros(1)).shape[1]
+        # A block is padded: where every answer is a pass of its own, it holds fewer.
+        answers = getattr(network, "block_answers", None)
         block_rows = rows_of(n_classes * x[0].numel())
+        if answers is not None:
+            block_rows = max(1, answers // n_classes)
 
         def of_block(x: Tensor) -> Tensor:
             total = x.new_zeros((len(x), n_classes))
@@ -89,15 +93,16 @@ def log_posterior(ell: Tensor, log_prior: Tensor, temperature: float = 1.0) -> T
 
 @torch.inference_mode()
 def sample(network: nn.Module, y: Tensor, noise: Tensor, n_steps: int) -> Tensor:
-    """Draw inputs of classes y, in blocks. (n,), (n, d) -> (n, d). Section 4."""
+    """Draw inputs of classes y. (n,), (n, d) -> (n, d). Section 4."""
 
     def of_block(y: Tensor, noise: Tensor) -> Tensor:
         def denoise(x: Tensor, sigma: Tensor) -> Tensor:
             sigma = sigma.expand(len(x))
             u = edm.c_in(sigma)[:, None] * x
-            F = network(u, edm.c_noise(sigma), y.long())[:, 0]
+            F = network(u, edm.c_noise(sigma), y[:, None])[:, 0]
             return edm.denoised(F, x, sigma)
 
         return edm.heun(denoise, noise, n_steps)
 
-    return in_blocks(of_block, y[:, None], noise)
+    n = getattr(network, "block_answers", BLOCK_ROWS)  # bounds the memory
+    return torch.cat(list(map(of_block, y.split(n), noise.split(n))))

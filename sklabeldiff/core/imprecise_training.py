@@ -12,7 +12,6 @@ phi for every class, read both posteriors, and fit the mixture and the classes a
 
 from __future__ import annotations
 
-import copy
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -63,15 +62,13 @@ class Objective:
     moving_prior: bool
 
 
-def estimated_work(network: nn.Module, d: int, n_asked: int) -> float:
-    """Floating-point operations of a training that asks about ``n_asked`` noisy rows.
-
-    A step forward and back takes three passes, and the teacher one. Section 11.
-    """
-    meta = copy.deepcopy(network).to("meta")
+def work_of_a_row(
+    network: nn.Module, x: Tensor, condition: Tensor | None = None
+) -> int:
+    """Floating-point operations of a forward pass of one row. (1, d)."""
     with FlopCounterMode(display=False) as counter, torch.no_grad():
-        meta(torch.empty((1, d), device="meta"), torch.empty(1, device="meta"))
-    return 4.0 * n_asked * counter.get_total_flops()
+        network(x, x.new_zeros(1), condition)
+    return counter.get_total_flops()
 
 
 def repeated_rows(V: Tensor) -> Tensor:
@@ -154,6 +151,23 @@ class ImpreciseTraining:
         """Train to the end."""
         self.n_first = FIRST_SHARE * n_epochs * self.trainer.updates_per_epoch
         train_in_stages(self.trainer, n_epochs, after_stage)
+
+    def estimated_work(self, n_epochs: int) -> float:
+        """Floating-point operations of a training of so many epochs. Section 11.
+
+        A step forward and back takes three passes, and the teacher one.
+        """
+        n_asked = n_epochs * len(self.rows) * self.n_levels
+        x, C = self.given.x[:1], self.given.V.shape[1]
+        if self.objective.vanilla:
+            mixture = x.new_full((1, 1, C), 1 / C)
+            return 3.0 * n_asked * work_of_a_row(self.teacher, x, mixture)
+        of_teacher = work_of_a_row(self.teacher, x)
+        of_theta, k = of_teacher, self.objective.top_k
+        if k is not None and k < C:
+            kept = torch.arange(k, device=x.device)[None]
+            of_theta = work_of_a_row(self.teacher, x, kept)
+        return n_asked * (3.0 * of_theta + of_teacher)
 
     def batch_loss(self, theta: nn.Module, numbers: Tensor) -> Tensor:
         """Loss of some rows of the epoch. (b,) -> scalar."""

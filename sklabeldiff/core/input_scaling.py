@@ -27,18 +27,23 @@ class InputScaler:
     ----------
     standardizer : Standardizer
         Of columns, and of rows where ``equal_norm``.
+    constant : ndarray of shape (p,)
+        Value of the columns that hardly vary, which samples get; NaN for the others.
     log_norm : ndarray of shape (2,)
         Mean and deviation of the rows' log norm; not used without ``equal_norm``.
     """
 
     standardizer: Standardizer
+    constant: NDArray[np.float64]
     log_norm: NDArray[np.float64]
 
     @classmethod
     def fit(cls, standardizer: Standardizer, X: Floats) -> Self:
-        """Learn how norms spread. (n, p)."""
+        """Learn which columns vary, and how norms spread. (n, p)."""
+        varies = X.std(0, dtype=np.float64) > MIN_SCALE
+        constant = np.where(varies, np.nan, X.mean(0, dtype=np.float64))
         spread = Standardizer.fit(_log_norms(standardizer, X)[:, None])
-        return cls(standardizer, np.array([spread.mean[0], spread.scale[0]]))
+        return cls(standardizer, constant, np.array([spread.mean[0], spread.scale[0]]))
 
     @classmethod
     def of_range(cls, X: Floats) -> Self:
@@ -48,7 +53,7 @@ class InputScaler:
         half = (high - low) / 2 if high > low else 1.0
         scale = np.full(X.shape[1], SIGMA_DATA * half)
         standardizer = Standardizer(centre, scale, equal_norm=False)
-        return cls(standardizer, np.array([0.0, 1.0]))
+        return cls(standardizer, np.full(X.shape[1], np.nan), np.array([0.0, 1.0]))
 
     def __call__(self, X: Floats) -> NDArray[np.float32]:
         """Scale rows. (n, p) -> (n, d), where d is p, or p + 1 for rows of one norm."""
@@ -62,11 +67,13 @@ class InputScaler:
     def inverse(self, x: Floats) -> NDArray[np.float64]:
         """Bring samples back to the unit of X. (n, d) -> (n, p)."""
         Z = x.astype(np.float64) / SIGMA_DATA
+        varies = np.isnan(self.constant)
         if self.standardizer.equal_norm:
             mean, scale = self.log_norm
-            Z, norms = Z[:, :-1], np.exp(mean + scale * Z[:, -1:])
+            Z, norms = Z[:, :-1] * varies, np.exp(mean + scale * Z[:, -1:])
             Z *= norms / np.maximum(np.linalg.norm(Z, axis=1, keepdims=True), MIN_SCALE)
-        return Z * self.standardizer.scale + self.standardizer.mean
+        X = Z * self.standardizer.scale + self.standardizer.mean
+        return np.where(varies, X, self.constant)
 
 
 def _log_norms(standardizer: Standardizer, X: Floats) -> Floats:

@@ -283,7 +283,7 @@ class Trainer:
         for name, averaged in self.averaged.items():
             averaged.copy_(state["averaged"][name])  # a teacher shares it
         self._net.optimizer_.load_state_dict(state["optimizer"])
-        self.generator.set_state(state["generator"])
+        self.generator.set_state(state["generator"].cpu())  # of any device
         self.n_updates = state["n_updates"]
         self.n_epochs = state["n_epochs"]
         self.decay_window = tuple(state["decay_window"])

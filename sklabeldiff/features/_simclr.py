@@ -329,6 +329,8 @@ class SimCLRFeatures(ImageExtractor):
         names = ["network", "max_epochs", "batch_size", "learning_rate"]
         names += ["temperature", "crop_scale", "flip", "color_jitter"]
         params = {name: getattr(self, name) for name in names} | {"seed": seed}
+        device, _ = _resolve(self.device, self.precision)
+        params["device"] = device.type  # of whose generator the state is
         return Checkpoint(self.checkpoint_dir, [pixels.numpy()], params)
 
     def _train(self, trainer: Trainer, epochs: int, checkpoint: Checkpoint) -> None:

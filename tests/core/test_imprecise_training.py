@@ -22,7 +22,6 @@ from sklabeldiff.core.imprecise_training import (
     Given,
     ImpreciseTraining,
     Objective,
-    estimated_work,
     repeated_rows,
 )
 from sklabeldiff.core.noise_levels import NoiseLevels, loss_weight
@@ -486,27 +485,52 @@ def test_labels_that_say_nothing_end_in_confident_clusters(said_nothing):  # che
 # -- the work --------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("n_classes", [2, 50])
-def test_estimated_work_is_a_count_by_hand(n_classes):  # check 18
+def training_of(n_classes, **options):
+    """A training on ten unlabelled rows of five columns, and work of a row by hand."""
     d, H, blocks = 5, 16, 2
     net = ClassDenoiser(d, n_classes, H, blocks, torch.Generator())
     modulate = 2 * N_FREQUENCIES * 2 * H
-    products = d * H + blocks * (modulate + 2 * H**2) + modulate + n_classes * H * d
-    # Two operations for each factor; three passes of theta, one of the teacher.
-    assert estimated_work(net, d, 1000) == 4 * 1000 * 2 * products
+    trunk = d * H + blocks * (modulate + 2 * H**2) + modulate
+    given = Given(torch.zeros(10, d), torch.ones(10, n_classes))
+    prior = torch.ones(n_classes) / n_classes
+    training = ImpreciseTraining(
+        replace(SETS, **options),
+        *(LEVELS, 3, given, prior),
+        lambda loss, n: Trainer(
+            *(net, loss, n, torch.Generator()),
+            batch_size=5,
+            learning_rate=1e-3,
+            weight_decay=0.0,
+            ema=0.9,
+            planned_updates=1,
+        ),
+    )
+    return training, lambda n_conditions: 2 * (trunk + n_conditions * H * d)
+
+
+@pytest.mark.parametrize("n_classes", [2, 50])
+def test_estimated_work_is_a_count_by_hand(n_classes):  # check 18
+    training, of_a_row = training_of(n_classes)
+    # Ten rows at three levels; three passes of theta, one of the teacher.
+    assert training.estimated_work(7) == 7 * 10 * 3 * 4 * of_a_row(n_classes)
+
+
+def test_work_is_less_with_fewer_classes_a_row():  # check 18
+    training, of_a_row = training_of(50, top_k=4)
+    assert training.estimated_work(1) == 30 * (3 * of_a_row(4) + of_a_row(50))
+
+
+def test_work_of_ordinary_conditioning_has_no_teacher():
+    training, of_a_row = training_of(50, vanilla=True)
+    # A mixture of all classes has one answer; its tokens are two products of C by H.
+    assert training.estimated_work(1) == 30 * 3 * (of_a_row(1) + 2 * 2 * 50 * 16)
 
 
 def test_estimating_the_work_leaves_the_network_alone():
-    net = ClassDenoiser(D, C, 16, 1, torch.Generator().manual_seed(0))
+    training, _ = training_of(3)
+    net = training.trainer.module
     before = {k: v.clone() for k, v in net.state_dict().items()}
-    estimated_work(net, D, 10)
+    training.estimated_work(1)
+    assert net.training
     for name, value in net.state_dict().items():
-        assert value.device.type == "cpu"
         assert torch.equal(value, before[name])
-
-
-def test_work_does_not_depend_on_the_device():  # check 18
-    net = ClassDenoiser(D, C, 16, 1, torch.Generator().manual_seed(0))
-    assert estimated_work(net.to("meta"), D, 10) == estimated_work(
-        ClassDenoiser(D, C, 16, 1, torch.Generator()), D, 10
-    )

@@ -243,6 +243,23 @@ def test_teacher_follows_every_update():
     assert not torch.equal(teacher.layer.weight, weights(trainer))
 
 
+def test_state_that_was_read_onto_a_device_is_restored():
+    # torch.load moves the generator's state too, which must lie on the CPU.
+    class Moved:
+        def __init__(self, state):
+            self.state = state
+
+        def cpu(self):
+            return self.state
+
+    trainer, _ = make_trainer()
+    trainer.run(1)
+    state = copy.deepcopy(trainer.state())
+    again, _ = make_trainer(seed=5)
+    again.restore(state | {"generator": Moved(state["generator"])})
+    assert again.run(1) == trainer.run(1)
+
+
 def test_teacher_is_ready_to_predict():
     trainer, _ = make_trainer()
     teacher = trainer.teacher()
