@@ -30,10 +30,12 @@ from sklabeldiff.core.noisy_training import auto_epochs
 from sklabeldiff.core.transition_estimation import best_source
 from sklabeldiff.datasets import make_noisy_labels
 
-SEEDS = range(6 if os.environ.get("SKLABELDIFF_FULL") == "1" else 3)
+FULL = os.environ.get("SKLABELDIFF_FULL") == "1"
+SEEDS = range(6 if FULL else 3)
 
 
-@parametrize_with_checks([DTMClassifier()])
+# The checks fit some seventy times; in full runs with the default's budget.
+@parametrize_with_checks([DTMClassifier(max_epochs="auto" if FULL else 10)])
 def test_sklearn_checks(estimator, check):
     check(estimator)
 
