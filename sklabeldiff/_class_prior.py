@@ -79,7 +79,10 @@ def first_prior(
 
 def _given(prior: ArrayLike, n_classes: int) -> NDArray[np.float64]:
     """Prior of the user, as probabilities. (C,)."""
-    p = np.asarray(prior, dtype=np.float64)
+    try:
+        p = np.asarray(prior, dtype=np.float64)
+    except (TypeError, ValueError) as error:
+        raise TypeError(f"class_prior must hold numbers, got {prior!r}.") from error
     if p.shape != (n_classes,) or not np.isfinite(p).all() or (p <= 0).any():
         raise ValueError(
             f"class_prior must hold one positive number for each of {n_classes} "
