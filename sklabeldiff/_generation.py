@@ -49,7 +49,7 @@ class GenerationMixin:
         -------
         X : ndarray of shape (n_labels * n, n_features), float64
             Rows in the unit of the training data, those of one entry of `y` together;
-            with `image_shape`, of shape (n_labels * n, *image_shape). Whatever was
+            with `image_shape`, of shape ``(n_labels * n, *image_shape)``. Whatever was
             whole numbers is not rounded.
 
         Raises

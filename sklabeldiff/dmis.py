@@ -97,11 +97,11 @@ class DMISClassifier(GenerationMixin, NetworkClassifier):
         paper, where labels may be wrong.
     posterior_temperature : float, default=1.0
         Divides the log-likelihoods of a row before they become probabilities.
-    class_prior : {"uniform", "estimate"} or array of shape (n_classes,), \
-            default="uniform"
-        "estimate" follows the beliefs during training; from labelled rows where others
-        are unlabelled, and from the transition matrix where labels may be wrong (found
-        by VolMinNet if it is not given).
+    class_prior : {"uniform", "estimate"} or array-like, default="uniform"
+        An array has a positive number for each of ``classes_``. "estimate" follows the
+        beliefs during training; from labelled rows where others are unlabelled, and
+        from the transition matrix where labels may be wrong (found by VolMinNet if it
+        is not given).
     transition_matrix : array-like of shape (n_classes, n_classes), default=None
         Entry (i, j): probability that a row of class i is given j, where that is known.
         For wrong labels only.
@@ -323,7 +323,7 @@ class DMISClassifier(GenerationMixin, NetworkClassifier):
         ----------
         X : array-like of shape (n_samples, n_features)
             Rows; scaled inside, see `standardize`. With `image_shape` also
-            (n_samples, *image_shape).
+            ``(n_samples, *image_shape)``.
         y : array-like of shape (n_samples,) or (n_samples, n_classes)
             One label a row, None or NaN for an unlabelled row; or candidate sets: a 0/1
             or bool mask, non-negative weights, or one collection of labels per row.
