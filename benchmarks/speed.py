@@ -99,16 +99,7 @@ def epoch_ratio(repeats: int) -> Figure:
     Y = torch.rand((N_ROWS, N_CLASSES), generator=gen) < 0.3
     Y[:, 0] |= ~Y.any(1)
     S, f = uniform_beliefs(Y), torch.full((N_ROWS, N_CLASSES), 1 / N_CLASSES)
-    loops = {"ours": our_epoch(S, c, f), "bare": bare_epoch(S, c, f)}
-    seconds: dict[str, list[float]] = {name: [] for name in loops}
-    for epoch in loops.values():  # warm up
-        epoch()
-    for _ in range(repeats):
-        for name, epoch in loops.items():
-            start = time.perf_counter()
-            epoch()
-            seconds[name].append(time.perf_counter() - start)
-    ours, bare = median(seconds["ours"]), median(seconds["bare"])
+    ours, bare = in_turn(repeats, our_epoch(S, c, f), bare_epoch(S, c, f))
     return Figure(
         f"epoch, n = {N_ROWS}, d = {N_FEATURES}, C = {N_CLASSES}, width {WIDTH}",
         ours / bare,
@@ -118,6 +109,19 @@ def epoch_ratio(repeats: int) -> Figure:
         "torch loop has the same network, batch, denoising loss, "
         "fused AdamW, gradient clipping and averaged weights, written out by hand",
     )
+
+
+def in_turn(repeats: int, *tasks: Callable[[], object]) -> list[float]:
+    """Median seconds of each task; they take turns, after one round to warm up."""
+    seconds: list[list[float]] = [[] for _ in tasks]
+    for task in tasks:
+        task()
+    for _ in range(repeats):
+        for task, times in zip(tasks, seconds, strict=True):
+            start = time.perf_counter()
+            task()
+            times.append(time.perf_counter() - start)
+    return [median(times) for times in seconds]
 
 
 def our_epoch(
@@ -208,14 +212,7 @@ def prediction_ratio(repeats: int) -> Figure:
                     condition = torch.full((len(rows), 1), k)
                     network(u, c_noise.expand(len(rows)), condition)
 
-    tasks = {"ours": lambda: clf.predict_proba(X), "bare": bare}
-    seconds: dict[str, list[float]] = {name: [] for name in tasks}
-    for _ in range(repeats):
-        for name, task in tasks.items():
-            start = time.perf_counter()
-            task()
-            seconds[name].append(time.perf_counter() - start)
-    ours, bare_loop = median(seconds["ours"]), median(seconds["bare"])
+    ours, bare_loop = in_turn(repeats, lambda: clf.predict_proba(X), bare)
     n_passes = clf.n_sampling_steps * N_CLASSES
     return Figure(
         f"DMIS predicts, n = {n_rows}, d = {d}, C = {N_CLASSES}",
