@@ -78,6 +78,21 @@ def test_training_fits_the_table():
     assert loss == trainer.losses[-1] < 0.02 * trainer.losses[0]
 
 
+def test_module_that_was_asked_for_predictions_is_trained_in_training_mode():
+    modes = []
+
+    class Watching(Recorder):
+        def __call__(self, module, rows):
+            modes.append(module.training)
+            return super().__call__(module, rows)
+
+    trainer, _ = make_trainer(Watching())
+    for _ in range(2):  # before the first epoch, and between two
+        trainer.module.eval()
+        trainer.run(1)
+    assert modes == 6 * [True]
+
+
 def test_epochs_and_updates_are_counted():
     trainer, recorder = make_trainer()
     trainer.run(2)
