@@ -23,13 +23,15 @@ def accuracy(estimator: Any, split: Split, ceiling: bool) -> dict[str, Any]:
         "fit_seconds": fitted - start,
         "predict_seconds": done - fitted,
     }
-    if split.Y_test is None:
+    if split.Y.ndim == 1:
         return figures | wrong_labels(split)
     # Candidate-weighted rows believe in all candidates alike: nothing to score.
     untouched = getattr(estimator, "labels", None) == "weighted"
     beliefs = None if untouched else getattr(estimator, "label_distribution_", None)
     return figures | {
-        "covering": float(split.Y_test[np.arange(len(predicted)), predicted].mean()),
+        "covering": None
+        if split.Y_test is None
+        else float(split.Y_test[np.arange(len(predicted)), predicted].mean()),
         "transductive": None
         if beliefs is None
         else float((np.asarray(beliefs).argmax(1) == split.y).mean()),

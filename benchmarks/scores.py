@@ -8,7 +8,7 @@ error over folds is too small rather than too large.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -16,13 +16,8 @@ from numpy.typing import NDArray
 from scipy.stats import rankdata
 
 Fold = tuple[int, int]  # seed, number
-FURTHER = ("covering", "transductive", "rows", "wrong", "fit_seconds")
-FURTHER += ("predict_seconds",)
-# of a choice from a grid, and of probabilities
-FURTHER += ("covering_pick", "approximated_pick", "likelihood_pick")
-FURTHER += ("oracle", "mean_candidate", "worst_candidate")
-FURTHER += ("ece_before", "ece_after", "brier_before", "brier_after")
-FURTHER += ("temperature", "accuracy")
+# What a result says beside its figures.
+NO_FIGURES = ("method", "kind", "cell", "seed", "fold", "warnings")
 
 
 class Difference(NamedTuple):
@@ -45,7 +40,9 @@ class Scores:
     methods: list[str]
     kinds: dict[str, str]
     score: dict[tuple[str, str], dict[Fold, float]]
-    other: dict[tuple[str, str], dict[str, list[float]]] = field(default_factory=dict)
+    other: dict[tuple[str, str], dict[str, dict[Fold, float]]] = field(
+        default_factory=dict
+    )
 
     @classmethod
     def of(
@@ -58,12 +55,12 @@ class Scores:
         scores = cls([], [], {}, {})
         for r in results:
             scores.kinds[r["method"]] = r["kind"]
-            key = r["cell"], r["method"]
-            scores.score.setdefault(key, {})[r["seed"], r["fold"]] = r["score"]
+            key, fold = (r["cell"], r["method"]), (r["seed"], r["fold"])
+            scores.score.setdefault(key, {})[fold] = r["score"]
             kept = scores.other.setdefault(key, {})
-            for name in FURTHER:
-                if r.get(name) is not None:
-                    kept.setdefault(name, []).append(r[name])
+            for name in r.keys() - {"score", *NO_FIGURES}:
+                if r[name] is not None:
+                    kept.setdefault(name, {})[fold] = r[name]
         found_cells = {cell for cell, _ in scores.score}
         scores.cells = [cell for cell in cells if cell in found_cells]
         scores.methods = [method for method in methods if method in scores.kinds]
@@ -99,9 +96,16 @@ class Scores:
             value
             for (c, m), figures in self.other.items()
             if method in (None, m) and cell in (None, c)
-            for value in figures.get(name, ())
+            for value in figures.get(name, {}).values()
         ]
         return float(np.mean(values)) if values else np.nan
+
+    def by(self, name: str) -> Scores:
+        """Take a further figure as the score, of cells and methods that have it."""
+        taken = {key: f[name] for key, f in self.other.items() if name in f}
+        cells = [cell for cell in self.cells if cell in {c for c, _ in taken}]
+        methods = [method for method in self.methods if method in {m for _, m in taken}]
+        return replace(self, score=taken, cells=cells, methods=methods)
 
     def complete(self, method: str) -> bool:
         """Whether it has as many folds of every cell as any method has."""

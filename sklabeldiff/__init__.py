@@ -1,8 +1,10 @@
 """Classifiers for imprecise labels, built on diffusion and made for scikit-learn."""
 
+from sklabeldiff.cad import CADClassifier
 from sklabeldiff.ddmp import DDMPClassifier
 from sklabeldiff.dmis import DMISClassifier
 from sklabeldiff.dtm import DTMClassifier
+from sklabeldiff.editing import DiffusionEditor
 from sklabeldiff.features import CLIPFeatures
 from sklabeldiff.targets import (
     CandidateBinarizer,
@@ -13,11 +15,13 @@ from sklabeldiff.targets import (
 __version__ = "0.1.0.dev0"
 
 __all__ = [
+    "CADClassifier",
     "CLIPFeatures",
     "CandidateBinarizer",
     "DDMPClassifier",
     "DMISClassifier",
     "DTMClassifier",
+    "DiffusionEditor",
     "candidates_from_votes",
     "encode_candidates",
 ]

@@ -21,7 +21,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from sklabeldiff._parameters import check_number, check_option
+from sklabeldiff._image_rows import checked_shape
+from sklabeldiff._parameters import check_option
 from sklabeldiff.core.class_denoisers import FREQUENCIES, select
 
 # diffusers turns its embedding by 1 down to 1e-4 a step of a timestep. c_noise spans 3
@@ -187,20 +188,6 @@ def make_unet(
     network.to_empty(device="cpu")
     _draw_weights(network, generator)
     return network
-
-
-def checked_shape(image_shape: Sequence[int]) -> tuple[int, int, int]:
-    """Height, width and channels, of which there is one unless said otherwise."""
-    wanted = "image_shape must be (height, width) or (height, width, channels), "
-    if not isinstance(image_shape, tuple | list):
-        raise TypeError(f"{wanted}got {image_shape!r}.")
-    if len(image_shape) not in (2, 3):
-        raise ValueError(f"{wanted}got {image_shape!r}.")
-    names = ("height", "width", "number of channels")
-    for name, side in zip(names, image_shape, strict=False):
-        check_number(f"The {name} in image_shape", side, 1, integer=True)
-    height, width, *channels = (int(side) for side in image_shape)
-    return height, width, channels[0] if channels else 1
 
 
 def _margins(side: int, multiple: int) -> tuple[int, int]:

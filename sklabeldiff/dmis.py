@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import math
 import warnings
 from functools import partial
 from pathlib import Path
@@ -24,6 +23,7 @@ from sklabeldiff._class_prior import check_prior, first_prior, moves
 from sklabeldiff._dmis_predictor import Predictor, fitted_scaler, predictor_arrays
 from sklabeldiff._first_beliefs import first_beliefs
 from sklabeldiff._generation import GenerationMixin
+from sklabeldiff._image_rows import as_rows, check_columns, checked_shape
 from sklabeldiff._parameters import check_number, check_option
 from sklabeldiff._standardize import check_standardize, fit_standardizer
 from sklabeldiff._supervision import (
@@ -32,7 +32,7 @@ from sklabeldiff._supervision import (
     likelihood_of,
     settled,
 )
-from sklabeldiff._unet import SIZES, checked_shape, make_unet
+from sklabeldiff._unet import SIZES, make_unet
 from sklabeldiff.base import (
     NetworkClassifier,
     TrainingData,
@@ -347,8 +347,8 @@ class DMISClassifier(GenerationMixin, NetworkClassifier):
             If training will take hours on a CPU.
         """
         self._check_params()
-        data = self._check_fit(self._flat(X), y)
-        self._check_columns()
+        data = self._check_fit(as_rows(X, self.image_shape), y)
+        check_columns(self.n_features_in_, self.image_shape)
         weights = data.relative_weights()
         T = known_transition(
             self.transition_matrix, self.noise_rate, len(self.classes_)
@@ -427,31 +427,6 @@ class DMISClassifier(GenerationMixin, NetworkClassifier):
         if isinstance(self.backbone, nn.Module) or self.backbone != "auto":
             return self.backbone
         return "mlp" if self.image_shape is None else "unet"
-
-    def _flat(self, X: Any) -> Any:
-        """Images as rows; anything else is left to the checks."""
-        if self.image_shape is None:
-            return X
-        X = np.asarray(X) if isinstance(X, list) else X
-        if getattr(X, "ndim", 2) <= 2:
-            return X
-        if tuple(X.shape[1:]) != tuple(self.image_shape):
-            raise ValueError(
-                f"X holds images of shape {tuple(X.shape[1:])}, but image_shape is "
-                f"{tuple(self.image_shape)}."
-            )
-        return X.reshape(len(X), -1)
-
-    def _check_columns(self) -> None:
-        """Refuse rows that are no images of `image_shape`."""
-        if self.image_shape is None:
-            return
-        n_pixels = math.prod(self.image_shape)
-        if n_pixels != self.n_features_in_:
-            raise ValueError(
-                f"X has {self.n_features_in_} columns, but images of image_shape "
-                f"{tuple(self.image_shape)} have {n_pixels} values."
-            )
 
     def _fit_scaler(self, data: TrainingData) -> InputScaler:
         if self.image_shape is not None:
@@ -644,7 +619,7 @@ class DMISClassifier(GenerationMixin, NetworkClassifier):
         return self._predictor(network.eval(), scaler, noise, prior)
 
     def _checked(self, X: ArrayLike) -> NDArray[np.floating]:
-        return super()._checked(self._flat(X))
+        return super()._checked(as_rows(X, self.image_shape))
 
     def _predict_proba(self, X: NDArray[np.floating]) -> NDArray[np.float32]:
         return self._model.log_posterior(self._model.scaled(X)).exp().cpu().numpy()

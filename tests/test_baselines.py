@@ -1,5 +1,6 @@
 """The yardsticks: what each computes, and the interface they share."""
 
+import os
 import pickle
 
 import numpy as np
@@ -22,6 +23,7 @@ from sklabeldiff import baselines
 from sklabeldiff.baselines import (
     CandidateWeightedClassifier,
     CCClassifier,
+    DIRKClassifier,
     KernelPropagationClassifier,
     PLKNNClassifier,
     PRODENClassifier,
@@ -36,11 +38,16 @@ from sklabeldiff.core.graph import (
 from sklabeldiff.core.training import Trainer, n_epochs
 from sklabeldiff.datasets import make_candidate_sets
 
+FULL = os.environ.get("SKLABELDIFF_FULL") == "1"  # the default's budget
 DEFAULTS = [getattr(baselines, name)() for name in baselines.__all__]
+if not FULL:
+    DEFAULTS = [d for d in DEFAULTS if not isinstance(d, DIRKClassifier)]
+    DEFAULTS.append(DIRKClassifier(max_epochs=12))
 FAST = [
     PLKNNClassifier(),
     PRODENClassifier(max_epochs=20, random_state=0),
     CCClassifier(max_epochs=20, random_state=0),
+    DIRKClassifier(max_epochs=10, random_state=0),
     CandidateWeightedClassifier(),
     CandidateWeightedClassifier(labels="propagated"),
     KernelPropagationClassifier(random_state=0),

@@ -12,7 +12,13 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.utils.fixes import parse_version
 
-from sklabeldiff import DDMPClassifier, DMISClassifier, DTMClassifier, _callbacks
+from sklabeldiff import (
+    CADClassifier,
+    DDMPClassifier,
+    DMISClassifier,
+    DTMClassifier,
+    _callbacks,
+)
 from sklabeldiff.baselines import (
     CandidateWeightedClassifier,
     CCClassifier,
@@ -30,6 +36,7 @@ LEARNERS = [
     (DDMPClassifier(max_epochs=30, random_state=0), "fit"),
     (DTMClassifier(max_epochs=20, random_state=0), "classifier"),
     (DMISClassifier(max_epochs=30, random_state=0), "fit"),
+    (CADClassifier(max_epochs=20, random_state=0), "fit"),
     (PRODENClassifier(max_epochs=20, random_state=0), "fit"),
     (CCClassifier(max_epochs=20, random_state=0), "fit"),
     (VolMinNetClassifier(max_epochs=20, random_state=0), "fit"),

@@ -15,6 +15,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from sklabeldiff import (
+    CADClassifier,
     CandidateBinarizer,
     DDMPClassifier,
     DMISClassifier,
@@ -36,6 +37,7 @@ CLASSIFIERS = [
     DDMPClassifier(max_epochs=2, random_state=0),
     DTMClassifier(max_epochs=2, random_state=0),
     DMISClassifier(max_epochs=2, random_state=0),
+    CADClassifier(max_epochs=2, random_state=0),
     *(getattr(baselines, name)() for name in baselines.__all__),
     CandidateCalibratedClassifier(PLKNNClassifier(), cv=2),
     RejectOptionClassifier(PLKNNClassifier(), cv=2),

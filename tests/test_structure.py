@@ -55,7 +55,9 @@ def part(*names):
 
 CORE = part("core")
 # Whoever imports one of these can fit something.
-ESTIMATORS = [f"{NAME}.{name}" for name in ("ddmp", "dtm", "base", "baselines")]
+ESTIMATORS = [
+    f"{NAME}.{name}" for name in ("cad", "ddmp", "dmis", "dtm", "base", "baselines")
+]
 
 
 @pytest.mark.parametrize("module", CORE)

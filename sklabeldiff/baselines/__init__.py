@@ -4,6 +4,7 @@ Established methods and plain scikit-learn classifiers behind the interface of t
 package's own estimators, so that a comparison is one loop.
 """
 
+from sklabeldiff.baselines._dirk import DIRKClassifier
 from sklabeldiff.baselines._kernel import KernelPropagationClassifier
 from sklabeldiff.baselines._neighbors import PLKNNClassifier
 from sklabeldiff.baselines._networks import CCClassifier, PRODENClassifier
@@ -13,6 +14,7 @@ from sklabeldiff.baselines._wrapped import CandidateWeightedClassifier
 __all__ = [
     "CCClassifier",
     "CandidateWeightedClassifier",
+    "DIRKClassifier",
     "KernelPropagationClassifier",
     "PLKNNClassifier",
     "PRODENClassifier",

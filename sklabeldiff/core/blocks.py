@@ -31,6 +31,8 @@ def in_blocks(
         block = [array[start : start + block_rows] for array in arrays]
         missing = block_rows - len(block[0])
         if missing:
-            block = [functional.pad(a, (0, 0, 0, missing)) for a in block]
+            block = [
+                functional.pad(a, [0, 0] * (a.ndim - 1) + [0, missing]) for a in block
+            ]
         results.append(function(*block)[: block_rows - missing])
     return torch.cat(results)

@@ -301,10 +301,18 @@ class Trainer:
         module.load_state_dict(self.averaged, strict=False)
         return module.eval()
 
-    def teacher(self) -> nn.Module:
-        """Return a network that has the averaged weights, now and after any update."""
+    def teacher(self, *, own_statistics: bool = False) -> nn.Module:
+        """Return a network that has the averaged weights, now and after any update.
+
+        With ``own_statistics`` nothing else of it follows the network: what its batch
+        norms gather is left to who runs it.
+        """
         module = self.averaged_module()
-        self.averaged = self._moving(module)
+        moving, current = self._moving(module), self._moving(self.module)
+        if own_statistics:
+            moving = {name: moving[name] for name, _ in module.named_parameters()}
+        self.averaged = moving
+        self._current = [current[name] for name in moving]
         return module
 
     @torch.no_grad()

@@ -14,7 +14,8 @@ import torch
 from numpy.typing import NDArray
 from torch.nn.functional import normalize
 
-from ._images import require
+from sklabeldiff._optional import require
+
 from ._transformers import loading
 
 PROMPT = "a photo of a {}."  # the one that CLIP's authors use most

@@ -17,6 +17,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn.functional import normalize
 
+from sklabeldiff._optional import require
+
 from ._class_names import (
     PROMPT,
     check_kind,
@@ -27,7 +29,6 @@ from ._class_names import (
 )
 from ._encoding import Encoder
 from ._image_base import ImageExtractor
-from ._images import require
 from ._transformers import content_of, load_processor, loading
 
 if TYPE_CHECKING:

@@ -7,7 +7,6 @@ colour normalisation belong to each model's own preprocessing and are not done h
 
 from __future__ import annotations
 
-import importlib
 import os
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -15,12 +14,13 @@ from contextlib import contextmanager
 from pathlib import Path
 from reprlib import repr as shortened
 from threading import Lock
-from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+
+from sklabeldiff._optional import require
 
 from ._image_forms import channels_last, is_pil
 from ._store import content_key
@@ -37,25 +37,11 @@ Rows = Sequence[int] | NDArray[np.intp]
 _PIL_LOADING = Lock()
 _MAX_THREADS = 4  # more of them only share Python's lock
 _CHECKED_ROWS = 512  # handed to threads at a time
-_PACKAGES = {"PIL": "pillow", "sentence_transformers": "sentence-transformers"}
 
 
 def n_threads() -> int:
     """Count the threads that read and prepare images."""
     return min(_MAX_THREADS, torch.get_num_threads())
-
-
-def require(module: str, extra: str = "vision") -> ModuleType:
-    """Import an optional dependency, or say which extra installs it."""
-    try:
-        return importlib.import_module(module)
-    except ImportError as error:
-        name = module.partition(".")[0]
-        raise ImportError(
-            f"These features need {_PACKAGES.get(name, name)}, which cannot be "
-            f"imported ({error}). Install it with: "
-            f'pip install "sklabeldiff[{extra}]"'
-        ) from error
 
 
 class ArrayImages:

@@ -1,7 +1,7 @@
 """`SimCLRFeatures`: a small network that learns from the user's images, without labels.
 
 How it is trained is told here; its layers, its views and its loss are beside
-(`_backbones`, `_augmentation`, `sklabeldiff.core.contrastive`).
+(`sklabeldiff._backbones`, `sklabeldiff._image_views`, `sklabeldiff.core.contrastive`).
 """
 
 from __future__ import annotations
@@ -19,24 +19,25 @@ from torch import Tensor
 from torch.nn.functional import normalize as unit_length
 from tqdm.auto import tqdm
 
-from sklabeldiff._callbacks import CALLER_OF_FIT, FitTask, with_callbacks
-from sklabeldiff._checkpoint import Checkpoint
-from sklabeldiff._parameters import check_number, check_option
-from sklabeldiff.core.contrastive import ContrastiveNetwork, contrastive_trainer
-from sklabeldiff.core.training import EpochListener, Trainer, n_batches
-
-from ._augmentation import RandomViews, normalize, read_pixels, resized
-from ._backbones import (
+from sklabeldiff._backbones import (
     NETWORKS,
     load_encoder,
     random_encoder,
     weight_arrays,
     weight_digest,
 )
+from sklabeldiff._callbacks import CALLER_OF_FIT, FitTask, with_callbacks
+from sklabeldiff._checkpoint import Checkpoint
+from sklabeldiff._image_views import RandomViews, normalize
+from sklabeldiff._parameters import check_number, check_option
+from sklabeldiff.core.contrastive import ContrastiveNetwork, contrastive_trainer
+from sklabeldiff.core.training import EpochListener, Trainer, n_batches
+
 from ._base import _resolve
 from ._encoding import Encoder
 from ._gathering import named
 from ._image_base import ImageExtractor
+from ._pixels import read_pixels, resized
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -57,9 +58,10 @@ class SimCLRFeatures(ImageExtractor):
 
     Parameters
     ----------
-    network : {"small", "resnet18"}, default="small"
+    network : {"small", "resnet18", "resnet34"}, default="small"
         "small" has 3 residual blocks, 128 features and 0.3 million weights, and trains
-        on a CPU. "resnet18" has 8, 512 and 11 million, and wants a GPU.
+        on a CPU. "resnet18" has 8, 512 and 11 million, "resnet34" 16, 512 and 21
+        million; they want a GPU.
     image_size : int, default=32
         Height and width in pixels to which all images are brought first.
     max_epochs : int or "auto", default="auto"

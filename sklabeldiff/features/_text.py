@@ -17,10 +17,11 @@ from torch import Tensor
 from torch.nn.functional import normalize, pad
 from torch.nn.utils.rnn import pad_sequence
 
+from sklabeldiff._optional import require
+
 from ._base import FeatureExtractor
 from ._encoding import Encoder, Rows, Source, cut
 from ._gathering import refuse_nothing
-from ._images import require
 from ._store import content_key
 from ._transformers import content_of, loading
 

@@ -13,10 +13,11 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from sklabeldiff._optional import require
+
 from ._content import content_hash
 from ._encoding import Encoder
 from ._image_base import ImageExtractor
-from ._images import require
 
 if TYPE_CHECKING:
     from PIL.Image import Image

@@ -17,7 +17,7 @@ from typing import Any
 
 import torch
 
-from ._images import require
+from sklabeldiff._optional import require
 
 # from_pretrained changes process-wide settings (torch's default dtype, transformers'
 # logging) while it runs, so that threads must load one after the other.

@@ -11,11 +11,11 @@ import torch
 from torch import Tensor
 from torch.nn.functional import normalize
 
+from sklabeldiff._optional import require
 from sklabeldiff._parameters import check_option
 
 from ._encoding import Encoder
 from ._image_base import ImageExtractor
-from ._images import require
 from ._transformers import content_of, load_processor, loading
 
 if TYPE_CHECKING:

@@ -16,17 +16,17 @@ from sklearn.neighbors import KNeighborsClassifier
 from sklearn.pipeline import make_pipeline
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
-from sklabeldiff._callbacks import HAVE_CALLBACKS
-from sklabeldiff.core import contrastive
-from sklabeldiff.core.training import Trainer
-from sklabeldiff.features import SimCLRFeatures
-from sklabeldiff.features._augmentation import RandomViews, normalize
-from sklabeldiff.features._backbones import (
+from sklabeldiff._backbones import (
     NETWORKS,
     load_encoder,
     random_encoder,
     weight_arrays,
 )
+from sklabeldiff._callbacks import HAVE_CALLBACKS
+from sklabeldiff._image_views import RandomViews, normalize
+from sklabeldiff.core import contrastive
+from sklabeldiff.core.training import Trainer
+from sklabeldiff.features import SimCLRFeatures
 
 SIDE = 8
 QUICK = {

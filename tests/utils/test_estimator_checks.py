@@ -12,7 +12,13 @@ from sklearn.exceptions import EstimatorCheckFailedWarning
 from sklearn.metrics.pairwise import rbf_kernel
 from sklearn.utils.validation import check_consistent_length, validate_data
 
-from sklabeldiff import DDMPClassifier, DMISClassifier, DTMClassifier, baselines
+from sklabeldiff import (
+    CADClassifier,
+    DDMPClassifier,
+    DMISClassifier,
+    DTMClassifier,
+    baselines,
+)
 from sklabeldiff.metrics import covering_rate_scorer
 from sklabeldiff.targets import encode_candidates
 from sklabeldiff.utils import estimator_checks
@@ -33,7 +39,11 @@ ESTIMATORS = [
     DDMPClassifier(max_epochs="auto" if FULL else 5),
     DTMClassifier(max_epochs="auto" if FULL else 40),
     DMISClassifier(max_epochs="auto" if FULL else 20),
-    *[getattr(baselines, name)() for name in baselines.__all__],
+    CADClassifier(max_epochs="auto" if FULL else 20),
+    *[
+        kind(max_epochs=20) if kind is baselines.DIRKClassifier and not FULL else kind()
+        for kind in (getattr(baselines, name) for name in baselines.__all__)
+    ],
     baselines.CandidateWeightedClassifier(labels="propagated"),
 ]
 

@@ -15,7 +15,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from ._images import require
+from sklabeldiff._optional import require
 
 # Settings of transformers' ResNetConfig. "small" halves the image at once and has an
 # eightieth of the multiplications of "resnet18", the usual network for 32 pixels.
@@ -30,6 +30,12 @@ NETWORKS: dict[str, dict[str, Any]] = {
         "embedding_size": 64,
         "hidden_sizes": [64, 128, 256, 512],
         "depths": [2, 2, 2, 2],
+        "downsample_in_first_stage": False,
+    },
+    "resnet34": {
+        "embedding_size": 64,
+        "hidden_sizes": [64, 128, 256, 512],
+        "depths": [3, 4, 6, 3],
         "downsample_in_first_stage": False,
     },
 }
@@ -58,9 +64,16 @@ class ResNetEncoder(nn.Module):
 
     def forward(self, pixels: Tensor) -> Tensor:
         """Encode normalised images."""
-        pixels = pixels.contiguous(memory_format=torch.channels_last)
-        pooled: Tensor = self.resnet(pixels).pooler_output  # (b, n_features, 1, 1)
+        pooled: Tensor = self._outputs(pixels).pooler_output  # (b, n_features, 1, 1)
         return pooled.flatten(1)
+
+    def maps(self, pixels: Tensor) -> Tensor:
+        """Return what is pooled. (b, 3, h, w) -> (b, n_features, h', w')."""
+        maps: Tensor = self._outputs(pixels).last_hidden_state
+        return maps
+
+    def _outputs(self, pixels: Tensor) -> Any:
+        return self.resnet(pixels.contiguous(memory_format=torch.channels_last))
 
 
 def random_encoder(network: str, generator: torch.Generator) -> ResNetEncoder:

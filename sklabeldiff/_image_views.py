@@ -1,9 +1,9 @@
 """Images as tensors, and random views of whole batches of them on their device.
 
 Which changes, and how strong, follows appendix A of SimCLR [1]_ and, for small images,
-its appendix B.9: crops, flips and colours, no blur. Every number is drawn from the
-generator that is passed; kornia's own augmentations draw from torch's global stream,
-so that only its functions are used.
+its appendix B.9: crops, flips and colours, no blur; and section 3 of CAD's method page.
+Every number is drawn from the generator that is passed; kornia's own augmentations draw
+from torch's global stream, so that only its functions are used.
 
 .. [1] T. Chen et al., "A Simple Framework for Contrastive Learning of Visual
        Representations", ICML 2020, arXiv:2002.05709.
@@ -12,60 +12,25 @@ so that only its functions are used.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from dataclasses import dataclass, replace
 
-import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional
 
-from ._encoding import Source, cut
-from ._gathering import bad_rows, good_rows, refuse_nothing
-from ._images import require
-
-if TYPE_CHECKING:
-    from PIL.Image import Image
+from sklabeldiff._optional import require
 
 MAX_RATIO = 4 / 3  # width to height of a crop, and height to width
 # A colour jitter of strength 1 (appendix A): multiples of brightness, contrast and
 # saturation within 1 +- 0.8, and a turn of the colour circle by 0.2 of its round.
 MULTIPLE, TURN = 0.8, 0.2 * 2 * math.pi
 JITTERED, GREYED = 0.8, 0.2  # shares of the views
+# Of CAD's views: a cut-out of 16 and a shift of 4 of 32 pixels; the strongest turn and
+# shear are those of RandAugment.
+CUTOUT, SHIFT, SLANT = 0.5, 0.125, 1.0
+MAX_ANGLE, MAX_SHEAR = math.radians(30), 0.3
 # Any constants would do, batch norm comes next: these give about -2 to 2.
 PIXEL_MEAN, PIXEL_SCALE = 0.5, 0.25
-
-READ_ROWS = 256  # images that are in memory at their own size
-
-
-def read_pixels(sources: Iterable[Source], size: int) -> tuple[Tensor, dict[int, str]]:
-    """Read all images that can be read, and tell the bad rows.
-
-    -> (n, c, s, s), uint8, on the CPU; c is 1 if all images are grey, or else 3.
-    """
-    blocks: list[Tensor] = []
-    bad: dict[int, str] = {}
-    n_rows = 0
-    for source in sources:
-        rows = np.arange(len(source))
-        source.check(rows)
-        for block in cut(good_rows(source, rows), READ_ROWS):
-            images = [item for item in source.items(block) if item is not None]
-            blocks += [resized(images, size)] if images else []
-        bad |= bad_rows(source)
-        n_rows += len(source)
-    refuse_nothing(bad, n_rows)
-    pixels = torch.cat(blocks)
-    is_grey = bool((pixels == pixels[:, :1]).all())
-    return (pixels[:, :1].clone() if is_grey else pixels), bad
-
-
-def resized(images: list[Image], size: int) -> Tensor:
-    """Bring whole images to a square. list of b -> (b, 3, s, s), uint8."""
-    bilinear = require("PIL.Image").Resampling.BILINEAR
-    arrays = [np.asarray(image.resize((size, size), bilinear)) for image in images]
-    return torch.from_numpy(np.stack(arrays)).permute(0, 3, 1, 2)
 
 
 def normalize(images: Tensor) -> Tensor:
@@ -74,6 +39,34 @@ def normalize(images: Tensor) -> Tensor:
     (b, c, h, w), c = 1 or 3 -> (b, 3, h, w).
     """
     return ((images - PIXEL_MEAN) / PIXEL_SCALE).expand(-1, 3, -1, -1)
+
+
+class ImageViews:
+    """The views of CAD's section 3, of images in [0, 1].
+
+    The crops, mirrors, cut-outs and the colours of the weak view are the paper's.
+    Turned and slanted images and changed colours stand for its AutoAugment and
+    RandAugment.
+
+    Parameters
+    ----------
+    crop_scale, flip, color_jitter
+        As of `RandomViews`; the first is that of the weak and the strong view.
+    """
+
+    def __init__(
+        self, crop_scale: tuple[float, float], flip: bool, color_jitter: float
+    ) -> None:
+        self.weak = RandomViews(crop_scale, flip, color_jitter)
+        self.strong = replace(self.weak, slant=SLANT, cutout=(0.0, CUTOUT))
+        self.classified = replace(
+            self.weak, crop_scale=(1.0, 1.0), shift=SHIFT, cutout=(CUTOUT, CUTOUT)
+        )
+
+    @staticmethod
+    def plain(images: Tensor) -> Tensor:
+        """Return images as the network sees them when it predicts."""
+        return normalize(images)
 
 
 @dataclass(frozen=True)
@@ -88,11 +81,20 @@ class RandomViews:
         Whether half of the views are mirrored, left for right.
     color_jitter : float
         Strength of the changes of colour, in [0, 1]; 0 for none.
+    shift : float
+        How far the view moves, as a share of the side; what comes in is reflected.
+    slant : float
+        Strength of turns and shears, in [0, 1].
+    cutout : tuple of two floats
+        Least and greatest side of a grey square, as a share of the image's.
     """
 
     crop_scale: tuple[float, float]
     flip: bool
     color_jitter: float
+    shift: float = 0.0
+    slant: float = 0.0
+    cutout: tuple[float, float] = (0.0, 0.0)
 
     def __post_init__(self) -> None:
         """Refuse a share of the area that is none."""
@@ -108,10 +110,17 @@ class RandomViews:
             )
 
     def __call__(self, images: Tensor, generator: torch.Generator) -> Tensor:
-        """Draw views of 8-bit images. (b, c, h, w), c = 1 or 3 -> (b, 3, h, w)."""
-        views = self._cropped(images / 255, generator)
+        """Draw views of 8-bit images, or of those in [0, 1].
+
+        (b, c, h, w), c = 1 or 3 -> (b, 3, h, w).
+        """
+        if images.dtype == torch.uint8:
+            images = images / 255
+        views = self._cropped(images, generator)
         if self.color_jitter > 0:
             views = self._recoloured(views, generator)
+        if self.cutout[1] > 0:
+            views = self._cut_out(views, generator)
         return normalize(views)
 
     def _cropped(self, images: Tensor, generator: torch.Generator) -> Tensor:
@@ -129,10 +138,48 @@ class RandomViews:
         theta[:, 1, 2] = (1 - height) * (2 * y - 1)
         theta[:, 0, 0] = width * torch.where(side < 0.5, -1, 1) if self.flip else width
         theta[:, 1, 1] = height
+        if self.shift > 0:
+            theta[:, :, 2] += self._shifts(images, generator)
+        if self.slant > 0:
+            theta = self._slants(images, generator) @ theta
         grid = functional.affine_grid(theta, list(images.shape), align_corners=False)
         return functional.grid_sample(
-            images, grid, padding_mode="border", align_corners=False
+            images,
+            grid,
+            padding_mode="reflection" if self.shift > 0 else "border",
+            align_corners=False,
         )
+
+    def _shifts(self, images: Tensor, generator: torch.Generator) -> Tensor:
+        """Draw moves by whole pixels, which need no interpolation. -> (b, 2)."""
+        sides = images.new_tensor(images.shape[:1:-1])  # width, height
+        most = (self.shift * sides).floor()
+        draws = _uniform(2, len(images), images, generator).T
+        pixels = torch.floor((2 * most + 1) * draws) - most
+        return 2 * pixels / sides
+
+    def _slants(self, images: Tensor, generator: torch.Generator) -> Tensor:
+        """Draw a turn and a shear, about the middle of the image. -> (b, 2, 2)."""
+        draws = 2 * _uniform(2, len(images), images, generator) - 1
+        angle = self.slant * MAX_ANGLE * draws[0]
+        shear = self.slant * MAX_SHEAR * draws[1]
+        cos, sin = angle.cos(), angle.sin()
+        turn = torch.stack([cos, -sin, sin, cos], dim=1).view(-1, 2, 2)
+        turn[:, :, 1] += shear[:, None] * turn[:, :, 0]
+        return turn
+
+    def _cut_out(self, images: Tensor, generator: torch.Generator) -> Tensor:
+        """Paint a grey square, parts of which may lie outside."""
+        n, _, height, width = images.shape
+        low, high = self.cutout
+        size, *middle = _uniform(3, n, images, generator)[..., None]  # each (b, 1)
+        half = (low + (high - low) * size) / 2
+        inside = [
+            ((torch.arange(side, device=images.device) + 0.5) / side - at).abs() < half
+            for side, at in zip((height, width), middle, strict=True)
+        ]
+        square = inside[0][:, None, :, None] & inside[1][:, None, None, :]
+        return images.masked_fill(square, PIXEL_MEAN)
 
     def _recoloured(self, images: Tensor, generator: torch.Generator) -> Tensor:
         """Change the light, and the colours of images that have some."""

@@ -1,0 +1,305 @@
+"""What CAD and its closest competitor share: a student, its teacher, views and a queue.
+
+`ContrastiveClassifier` fits and predicts; a subclass says what is learnt. The numerics
+are in `sklabeldiff.core.class_specific_training`.
+"""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import ArrayLike, NDArray
+from scipy.special import logsumexp
+from sklearn.utils import check_random_state
+from torch import Tensor, nn
+from tqdm.auto import tqdm
+
+from sklabeldiff._arrays import part_of
+from sklabeldiff._backbones import NETWORKS, random_encoder
+from sklabeldiff._callbacks import FitTask
+from sklabeldiff._checkpoint import Checkpoint
+from sklabeldiff._image_rows import as_rows, check_columns, checked_shape
+from sklabeldiff._image_views import ImageViews
+from sklabeldiff._parameters import check_number, check_option
+from sklabeldiff._standardize import check_standardize, fit_standardizer
+from sklabeldiff.base import (
+    NetworkClassifier,
+    TrainingData,
+    layer_widths,
+    load_arrays,
+    state_arrays,
+)
+from sklabeldiff.core.blocks import in_blocks
+from sklabeldiff.core.candidate_losses import confidence
+from sklabeldiff.core.class_specific_training import (
+    ClassSpecificTraining,
+    Objective,
+    Versions,
+    Views,
+)
+from sklabeldiff.core.row_views import RowViews
+from sklabeldiff.core.scaling import Standardizer
+from sklabeldiff.core.training import BatchLoss, EpochListener, Trainer, n_batches
+from sklabeldiff.core.two_headed import TwoHeaded, row_trunk
+
+# max_epochs="auto": so many updates a row, within these bounds of updates.
+UPDATES_PER_ROW, MIN_UPDATES, MAX_UPDATES = 1.0, 200, 1000
+IMAGE_EPOCHS = 30
+# queue_size="auto"; for rows, whose network is cheap, comparing takes most of the time.
+ROW_KEYS, IMAGE_KEYS = 512, 4096
+
+
+class ContrastiveClassifier(NetworkClassifier):
+    """Base of classifiers that learn from sets and from contrast with a queue."""
+
+    @abstractmethod
+    def _objective(self) -> Objective:
+        """Return what is learnt."""
+
+    def _versions(self, X: Any, X_aug: Any, scaler: Standardizer) -> Versions:
+        """Return where class-specific versions come from."""
+        return Versions()
+
+    def _fit(self, X: Any, y: Any, X_aug: Any = None) -> None:
+        """Learn; the steps of fit."""
+        self._check_params()
+        data = self._check_fit(as_rows(X, self.image_shape), y)
+        check_columns(self.n_features_in_, self.image_shape)
+        seed = int(check_random_state(self.random_state).randint(2**31 - 1))
+        scaler = self._fit_scaler(data)
+        versions = self._versions(X, X_aug, scaler)
+        x = self._inputs(scaler, data.X)
+        V = torch.as_tensor(data.relative_weights()).to(x)
+        n_keys = self._n_keys(len(x))
+        network = self._make_network(seed)
+
+        task = FitTask(self, X, y, self._n_epochs(len(x)))
+        listener = task.listener(lambda _: self._learnt(scaler, training))
+        training = ClassSpecificTraining(
+            *(x, V, self._views(), self._objective(), versions, n_keys),
+            lambda loss: self._make_trainer(network, loss, len(x), seed, listener),
+        )
+        checkpoint = self._train(training, data, seed)
+
+        self.__dict__.update(self._learnt(scaler, training))
+        losses = training.trainer.losses
+        self.history_ = [{"epoch": e, "loss": v} for e, v in enumerate(losses)]
+        self.n_iter_ = training.trainer.n_epochs
+        self._built = self._build()  # predict must not change the estimator
+        checkpoint.remove()
+        task.end()
+
+    # -- the steps of fit, in order ------------------------------------------------
+
+    def _check_params(self) -> None:
+        check_option("backbone", self.backbone, ("auto", "mlp", *NETWORKS))
+        check_option("flip", self.flip, (True, False))
+        check_standardize(self.standardize)
+        check_number("color_jitter", self.color_jitter, 0, 1)
+        check_number("momentum", self.momentum, 0, 1)
+        check_number("batch_size", self.batch_size, 1, integer=True)
+        check_number("warmup_epochs", self.warmup_epochs, 0, integer=True)
+        for name in ("max_epochs", "queue_size"):
+            check_number(name, getattr(self, name), 1, integer=True, or_word="auto")
+        for name in ("beta", "weight_decay"):
+            check_number(name, getattr(self, name), 0)
+        for name in ("tau", "tau_w", "learning_rate"):
+            check_number(name, getattr(self, name), 0, open_low=True)
+        for width in layer_widths(self.hidden):
+            check_number("hidden", width, 1, integer=True)
+        if self.image_shape is None:
+            if self.backbone in NETWORKS:
+                raise ValueError(
+                    f"backbone={self.backbone!r} needs image_shape, (height, width) or "
+                    "(height, width, channels) of the images in X."
+                )
+        elif self._backbone() != "mlp":
+            *_, n_channels = checked_shape(self.image_shape)
+            if n_channels not in (1, 3):
+                raise ValueError(
+                    f"image_shape={self.image_shape!r}: images must have 1 or 3 "
+                    "channels. Use backbone='mlp' for others."
+                )
+            self._views()
+
+    def _backbone(self) -> str:
+        if self.backbone != "auto":
+            return str(self.backbone)
+        return "mlp" if self.image_shape is None else "small"
+
+    @property
+    def _sees_images(self) -> bool:
+        return self._backbone() != "mlp"
+
+    def _views(self) -> Views:
+        if self._sees_images:
+            return ImageViews(self.crop_scale, bool(self.flip), self.color_jitter)
+        return RowViews()
+
+    def _fit_scaler(self, data: TrainingData) -> Standardizer:
+        if not self._sees_images:
+            return fit_standardizer(data, self.standardize)
+        # All pixels alike, to [0, 1].
+        low, high = float(data.X.min()), float(data.X.max())
+        d = data.X.shape[1]
+        scale = high - low if high > low else 1.0
+        return Standardizer(np.full(d, low), np.full(d, scale), equal_norm=False)
+
+    def _inputs(self, scaler: Standardizer, X: NDArray[np.floating]) -> Tensor:
+        """Rows, or images in [0, 1], on the device. (n, p) -> (n, d), (n, c, h, w)."""
+        x = torch.as_tensor(scaler(X), device=self._device())
+        if not self._sees_images:
+            return x
+        return x.view(-1, *checked_shape(self.image_shape)).permute(0, 3, 1, 2)
+
+    def _n_keys(self, n_rows: int) -> int:
+        if self.queue_size != "auto":
+            return int(self.queue_size)
+        return min(IMAGE_KEYS if self._sees_images else ROW_KEYS, 2 * n_rows)
+
+    def _n_epochs(self, n_rows: int) -> int:
+        """Return max_epochs, with a number for "auto"."""
+        if self.max_epochs != "auto":
+            return int(self.max_epochs)
+        if self._sees_images:
+            return IMAGE_EPOCHS
+        updates = np.clip(UPDATES_PER_ROW * n_rows, MIN_UPDATES, MAX_UPDATES)
+        return -(-int(updates) // n_batches(n_rows, self.batch_size))
+
+    def _make_network(self, seed: int) -> TwoHeaded:
+        generator = torch.Generator().manual_seed(seed)  # equal weights on all devices
+        trunk: nn.Module
+        if self._sees_images:
+            trunk = random_encoder(self._backbone(), generator)
+            n_hidden = trunk.n_features
+        else:
+            widths = layer_widths(self.hidden)
+            trunk = row_trunk(self.n_features_in_, widths, generator)
+            n_hidden = widths[-1]
+        network = TwoHeaded(trunk, n_hidden, len(self.classes_), generator)
+        return network.to(self._device())
+
+    def _make_trainer(
+        self,
+        network: TwoHeaded,
+        loss: BatchLoss,
+        n_rows: int,
+        seed: int,
+        listener: EpochListener | None,
+    ) -> Trainer:
+        momentum = float(self.momentum)
+        return Trainer(
+            network,
+            loss,
+            n_rows,
+            torch.Generator(self._device()).manual_seed(seed),
+            batch_size=self.batch_size,
+            learning_rate=self.learning_rate,
+            weight_decay=self.weight_decay,
+            ema=lambda _: momentum,
+            planned_updates=self._n_epochs(n_rows) * n_batches(n_rows, self.batch_size),
+            listener=listener,
+        )
+
+    def _train(
+        self, training: ClassSpecificTraining, data: TrainingData, seed: int
+    ) -> Checkpoint:
+        """Train, from a checkpoint if there is one; it is kept: more is to come."""
+        name, device = type(self).__name__, self._device()
+        params = self.get_params(deep=False) | {"random_state": seed, "method": name}
+        params["device"] = device.type  # of whose generator the state is
+        for left_out in ("checkpoint_dir", "verbose"):
+            del params[left_out]
+        arrays: list[NDArray[Any]] = [*data]
+        if training.versions.ready is not None:
+            arrays.append(training.versions.ready.cpu().numpy())
+        checkpoint = Checkpoint(self.checkpoint_dir, arrays, params)
+        state = checkpoint.load(device)
+        if state is not None:
+            training.restore(state)
+        n_epochs = self._n_epochs(len(training.x))
+
+        def after_stage(n_epochs: int) -> None:
+            bar.update(n_epochs)
+            checkpoint.save(training.state())
+
+        hidden = self.verbose <= 0
+        with tqdm(total=n_epochs, desc=name, unit="epoch", disable=hidden) as bar:
+            bar.update(training.trainer.n_epochs)
+            training.run(n_epochs, after_stage)
+        if not np.isfinite(training.trainer.losses[-1]):
+            checkpoint.remove()
+            raise ValueError(
+                "training diverged: the loss is not finite. Lower learning_rate (it is "
+                f"{self.learning_rate:g}), or check the scale of X."
+            )
+        return checkpoint
+
+    def _learnt(
+        self, scaler: Standardizer, training: ClassSpecificTraining
+    ) -> dict[str, Any]:
+        """Fitted attributes: what training has come to."""
+        network = training.predictor()
+        arrays = {"scaler.mean": scaler.mean, "scaler.scale": scaler.scale}
+        weights = {f"network.{k}": v for k, v in state_arrays(network).items()}
+        a = self._logits(network, training.x)
+        return {
+            "label_distribution_": (confidence(a, training.V) * (training.V > 0))
+            .cpu()
+            .numpy(),
+            "row_scaling_": scaler.equal_norm,
+            "model_state_": arrays | weights,
+            "_built": None,
+        }
+
+    # -- prediction ----------------------------------------------------------------
+
+    def _build(self) -> tuple[Standardizer, nn.Module]:
+        """Put the fitted arrays back into the objects that predict."""
+        arrays = self.model_state_
+        scaler = Standardizer(**part_of(arrays, "scaler"), equal_norm=self.row_scaling_)
+        network = self._make_network(0)
+        network.projection = nn.Identity()
+        load_arrays(network, part_of(arrays, "network"))
+        return scaler, network.eval()
+
+    @torch.inference_mode()
+    def _logits(self, network: nn.Module, x: Tensor) -> Tensor:
+        """Logits of rows as the network takes them. -> (n, C)."""
+        views = self._views()
+        return in_blocks(lambda block: network(views.plain(block)), x)
+
+    def _raw_scores(self, X: NDArray[np.floating]) -> Tensor:
+        scaler, network = self._model
+        return self._logits(network, self._inputs(scaler, X))
+
+    def _checked(self, X: ArrayLike) -> NDArray[np.floating]:
+        return super()._checked(as_rows(X, self.image_shape))
+
+    def _predict_proba(self, X: NDArray[np.floating]) -> NDArray[np.float32]:
+        return self._raw_scores(X).softmax(1).cpu().numpy()
+
+    def decision_function(self, X: ArrayLike) -> NDArray[np.float32]:
+        """Logarithm of the probability of each class.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            Rows to classify.
+
+        Returns
+        -------
+        scores : ndarray of shape (n_samples, n_classes) or (n_samples,), float32
+            The largest is that of the predicted class, and -inf that of a class that
+            was never a candidate. Of two classes, the difference between the second
+            and the first.
+        """
+        scores = self._raw_scores(self._checked(X)).cpu().numpy()
+        scores[:, ~self.candidate_sets_.any(axis=0)] = -np.inf
+        scores -= logsumexp(scores, axis=1, keepdims=True)
+        if scores.shape[1] == 2:
+            return scores[:, 1] - scores[:, 0]
+        return scores
