@@ -46,7 +46,7 @@ from sklabeldiff.core.training import BatchLoss, EpochListener, Trainer, n_batch
 from sklabeldiff.core.two_headed import TwoHeaded, row_trunk
 
 # max_epochs="auto": so many updates a row, within these bounds of updates.
-UPDATES_PER_ROW, MIN_UPDATES, MAX_UPDATES = 1.0, 200, 1000
+UPDATES_PER_ROW, MIN_UPDATES, MAX_UPDATES = 0.6, 150, 1000
 IMAGE_EPOCHS = 30
 # queue_size="auto"; for rows, whose network is cheap, comparing takes most of the time.
 ROW_KEYS, IMAGE_KEYS = 512, 4096

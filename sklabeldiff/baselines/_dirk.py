@@ -57,8 +57,8 @@ class DIRKClassifier(ContrastiveClassifier):
         Strength of the random changes of brightness, contrast and colours of images,
         in [0, 1].
     max_epochs : int or "auto", default="auto"
-        Passes over the rows. "auto" is 30 for images, and for rows as many as make one
-        update a row, from 200 to 1000.
+        Passes over the rows. "auto" is 30 for images, and for rows as many as make six
+        updates for ten rows, from 150 to 1000 in all.
     batch_size : int, default=64
         Rows in an update.
     learning_rate : float, default=5e-3
