@@ -14,13 +14,14 @@ from sklabeldiff import CADClassifier, DDMPClassifier
 from sklabeldiff.baselines import DIRKClassifier, PRODENClassifier
 
 IMAGE_SHAPE = (28, 28)
-IMAGE_EPOCHS = 8
+IMAGE_EPOCHS = 6
 # What DIRK's loss is made of; all else that it shares with CAD is as there.
 LOSS_PARAMS = ("beta", "tau", "tau_w")
 
 UNIFORM, PROGRESSIVE = "uniform CE", "PRODEN, same network"
 TEACHER = "self-weighted by the teacher"
 ADJUSTED, ALIGNED = "confidence adjustment only", "alignment only"
+SLOW = "confidence adjustment, slow teacher"
 UNGATED, GATED, DIRK = "CAD without gates", "CAD-CAM", "DIRK"
 # Kind, cost and parameters; without contrast, no version is made.
 PARTS: dict[str, tuple[str, float, dict[str, Any]]] = {
@@ -32,6 +33,7 @@ PARTS: dict[str, tuple[str, float, dict[str, Any]]] = {
     ),
     TEACHER: ("ablation", 5.0, {"candidate_loss": "progressive", "beta": 0}),
     ADJUSTED: ("ablation", 5.0, {"beta": 0}),
+    SLOW: ("ablation", 5.0, {"beta": 0, "momentum": 0.99}),
     ALIGNED: ("ablation", 20.0, {"candidate_loss": "uniform"}),
     UNGATED: ("ablation", 20.0, {}),
 }

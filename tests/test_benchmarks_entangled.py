@@ -258,6 +258,7 @@ def test_parts_differ_from_the_default_as_they_say() -> None:
         "self-weighted by the teacher": none
         | {"candidate_loss": "progressive", "beta": 0},
         "confidence adjustment only": none | {"beta": 0},
+        "confidence adjustment, slow teacher": none | {"beta": 0, "momentum": 0.99},
         "alignment only": none | {"candidate_loss": "uniform"},
         "CAD without gates": none,
         "CAD-CAM": {},

@@ -100,11 +100,12 @@ class TestAdjustedLoss:
         a = z[:6].flip(0).clone().requires_grad_()
         assert torch.autograd.gradcheck(lambda a: adjusted_loss(a, z[:6], V[:6]), a)
 
-    def test_sure_candidate_outside_is_pushed_down(self, z, V):
-        a = z.clone().requires_grad_()
+    def test_surest_of_the_others_is_pushed_down_harder_than_by_the_set(self, z, V):
+        a, b = z.clone().requires_grad_(), z.clone().requires_grad_()
         adjusted_loss(a, z, V).sum().backward()
-        pushed = a.grad[torch.arange(20), z.masked_fill(V > 0, -99).argmax(1)]
-        assert (pushed > 0).all()
+        progressive_loss(b, z, V).sum().backward()
+        surest = torch.arange(20), z.masked_fill(V > 0, -99).argmax(1)
+        assert (a.grad[surest] > b.grad[surest]).all()
 
 
 class TestOtherLosses:

@@ -226,6 +226,7 @@ class TestTeacher:  # check 7
     def test_its_batch_norms_gather_by_themselves(self, blobs, rows):
         training = make(blobs)
         before = training.teacher.trunk[1].running_mean.clone()
+        training.trainer.module.train()(blobs.X)  # those of the student move
         training.trainer.update_average()
         assert torch.equal(training.teacher.trunk[1].running_mean, before)
         training.batch_loss(training.trainer.module, rows)

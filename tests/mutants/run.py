@@ -50,10 +50,102 @@ CLASSES = "tests/core/test_class_diffusion.py"
 IMPRECISE = "tests/core/test_imprecise.py"
 IMPRECISE_TRAINING = "tests/core/test_imprecise_training.py"
 TRAINING = "tests/core/test_training.py"
+LOSSES = "tests/core/test_candidate_losses.py"
+ALIGNMENT = "tests/core/test_alignment.py"
+GATES = "tests/core/test_class_gates.py"
+SPECIFIC = "tests/core/test_class_specific_training.py"
+CAD = "tests/test_cad.py"
 
 # Patch -> tests that must fail under it, each by itself. The name says the method and
 # the check of its page.
 MUTANTS = {
+    "cad_01_shares_of_all": [
+        f"{LOSSES}::TestConfidence::test_each_side_sums_to_one",
+        f"{LOSSES}::TestConfidence::test_shares_are_ratios_of_the_softmax",
+    ],
+    "cad_01_teacher_learns": [
+        f"{SPECIFIC}::TestLoss::test_teacher_learns_nothing_by_gradients",
+    ],
+    "cad_02_no_penalty": [
+        f"{LOSSES}::TestAdjustedLoss::test_case_by_hand",
+        f"{LOSSES}::TestAdjustedLoss::test_surest_of_the_others_is_pushed_down_harder_than_by_the_set",
+    ],
+    "cad_03_subtracted": [
+        f"{LOSSES}::TestAdjustedLoss::test_complement_is_exact_where_one_class_has_all",
+        f"{LOSSES}::TestAdjustedLoss::test_gradient_is_finite_and_does_not_vanish_on_the_wrong",
+    ],
+    "cad_03_ratio": [
+        f"{LOSSES}::TestConfidence::test_hopeless_candidates_share_what_they_have",
+    ],
+    "cad_04_no_factor": [
+        f"{ALIGNMENT}::TestAlignment::test_distinct_classes_leave_the_own_key",
+    ],
+    "cad_04_compared_with_itself": [
+        f"{ALIGNMENT}::TestAlignment::test_distinct_classes_leave_the_own_key",
+        f"{ALIGNMENT}::TestAlignment::test_loss_is_that_of_the_page_entry_by_entry",
+    ],
+    "cad_05_even_weights": [
+        f"{ALIGNMENT}::TestAlignment::test_weights_grow_with_the_cosine_and_sum_to_one",
+    ],
+    "cad_05_column_sums": [
+        f"{ALIGNMENT}::TestAlignment::test_weights_grow_with_the_cosine_and_sum_to_one",
+    ],
+    "cad_06_first_kept": [
+        f"{ALIGNMENT}::TestQueue::test_the_last_of_too_many_are_kept",
+    ],
+    "cad_06_no_wrap": [
+        f"{ALIGNMENT}::TestQueue::test_the_oldest_keys_go_first",
+    ],
+    "cad_07_other_statistics": [
+        f"{SPECIFIC}::TestTeacher::test_its_batch_norms_gather_by_themselves",
+    ],
+    "cad_07_share_swapped": [
+        f"{SPECIFIC}::TestTeacher::test_it_forgets_at_the_stated_rate",
+    ],
+    "cad_08_contrast_of_weight_0": [
+        f"{SPECIFIC}::TestRuns::test_without_contrast_nothing_of_it_matters",
+    ],
+    "cad_08_gates_stay_shut": [
+        f"{GATES}::TestVersions::test_open_gates_leave_rows_as_they_are",
+        f"{SPECIFIC}::TestRuns::test_open_gates_are_no_gates",
+    ],
+    "cad_09_mass_of_one": [
+        "tests/test_datasets.py::TestMakeCandidateSets::test_instance_frequency_follows_equation_4",
+    ],
+    "cad_10_not_normalised": [
+        f"{GATES}::TestContribution::test_linear_network_is_gated_by_its_weights",
+        f"{GATES}::TestActivation::test_largest_is_one_at_any_size",
+    ],
+    "cad_10_signs_lost": [
+        f"{GATES}::TestContribution::test_linear_network_is_gated_by_its_weights",
+    ],
+    "cad_10_shut_gates": [
+        f"{GATES}::TestContribution::test_gate_is_open_where_nothing_speaks_for_the_class",
+        f"{GATES}::TestActivation::test_gate_is_open_where_nothing_speaks_for_the_class",
+    ],
+    "cad_11_labels_of_others": [
+        f"{CAD}::test_singletons_are_learnt_as_by_a_supervised_network",
+    ],
+    "cad_12_sharpened": [
+        f"{CAD}::test_full_sets_alone_teach_nothing",
+    ],
+    "cad_13_number_of_the_class": [
+        f"{SPECIFIC}::TestVersions::test_ready_ones_are_found_by_their_number",
+        f"{SPECIFIC}::TestPairs::test_all_candidates_row_by_row",
+    ],
+    "cad_14_global_stream": [
+        f"{CAD}::TestContract::test_same_seed_same_model",
+    ],
+    "cad_14_forgotten_queue": [
+        f"{SPECIFIC}::TestRuns::test_it_goes_on_from_its_state_bit_for_bit",
+        f"{CAD}::test_stopped_fit_goes_on_to_the_same_model",
+    ],
+    "cad_15_even_confidence": [
+        f"{CAD}::test_parts_of_the_loss_on_ambiguous_digits",
+    ],
+    "cad_16_pairs_of_one_class": [
+        "tests/metrics/test_entangled.py::TestEntangledSubset::test_hand_worked",
+    ],
     "ddmp_01_mass_off_candidates": [
         f"{GRAPH}::test_beliefs_are_distributions_over_candidates",
         f"{GRAPH}::test_single_candidates_stay_one_hot",
@@ -374,8 +466,11 @@ def verdicts(report: Path, tests: list[str]) -> dict[str, str]:
     """Read a junit report. One red case of a parametrised test makes it red."""
     found = dict.fromkeys(tests, "missing")
     for case in ElementTree.parse(report).iter("testcase"):
-        path = case.get("classname", "").replace(".", "/") + ".py"
-        node = f"{path}::{case.get('name', '').partition('[')[0]}"
+        # Folders and the file, then the class, if there is one.
+        names = case.get("classname", "").split(".")
+        file = "/".join(name for name in names if not name[0].isupper()) + ".py"
+        inner = [name for name in names if name[0].isupper()]
+        node = "::".join([file, *inner, case.get("name", "").partition("[")[0]])
         if node in found and case.find("skipped") is None:
             failed = any(case.find(tag) is not None for tag in ("failure", "error"))
             found[node] = "red" if failed or found[node] == "red" else "green"
