@@ -27,7 +27,7 @@ from sklabeldiff.core.training import GRADIENT_NORM, Trainer
 from sklabeldiff.core.two_headed import N_PROJECTED, TwoHeaded
 
 N_IMAGES, SIDE, N_CLASSES, CANDIDATES = 640, 28, 10, 2.6
-BATCH, QUEUE, BETA, TAU, TAU_W, EPS = 64, 4096, 1.5, 0.12, 0.1, 0.1
+BATCH, QUEUE, BETA, TAU, TAU_W, EPS = 64, 4096, 0.3, 0.12, 0.1, 0.1
 RATE, WEIGHT_DECAY, MOMENTUM = 5e-3, 0.01, 0.9
 VIEWS = ImageViews((0.2, 1.0), flip=True, color_jitter=0.5)
 
