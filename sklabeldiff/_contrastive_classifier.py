@@ -6,6 +6,7 @@ are in `sklabeldiff.core.class_specific_training`.
 
 from __future__ import annotations
 
+import warnings
 from abc import abstractmethod
 from typing import Any
 
@@ -19,10 +20,10 @@ from tqdm.auto import tqdm
 
 from sklabeldiff._arrays import part_of
 from sklabeldiff._backbones import NETWORKS, random_encoder
-from sklabeldiff._callbacks import FitTask
+from sklabeldiff._callbacks import CALLER_OF_FIT, FitTask
 from sklabeldiff._checkpoint import Checkpoint
 from sklabeldiff._image_rows import as_rows, check_columns, checked_shape
-from sklabeldiff._image_views import ImageViews
+from sklabeldiff._image_views import ImageViews, normalize
 from sklabeldiff._parameters import check_number, check_option
 from sklabeldiff._standardize import check_standardize, fit_standardizer
 from sklabeldiff.base import (
@@ -32,7 +33,7 @@ from sklabeldiff.base import (
     load_arrays,
     state_arrays,
 )
-from sklabeldiff.core.blocks import in_blocks
+from sklabeldiff.core.blocks import in_blocks, rows_of
 from sklabeldiff.core.candidate_losses import confidence
 from sklabeldiff.core.class_specific_training import (
     ClassSpecificTraining,
@@ -50,6 +51,7 @@ UPDATES_PER_ROW, MIN_UPDATES, MAX_UPDATES = 0.6, 150, 1000
 IMAGE_EPOCHS = 30
 # queue_size="auto"; for rows, whose network is cheap, comparing takes most of the time.
 ROW_KEYS, IMAGE_KEYS = 512, 4096
+FIRST_CHANNELS = 64  # of the first maps, as large as the image, of a large network
 
 
 class ContrastiveClassifier(NetworkClassifier):
@@ -59,7 +61,9 @@ class ContrastiveClassifier(NetworkClassifier):
     def _objective(self) -> Objective:
         """Return what is learnt."""
 
-    def _versions(self, X: Any, X_aug: Any, scaler: Standardizer) -> Versions:
+    def _versions(
+        self, X: Any, X_aug: Any, data: TrainingData, scaler: Standardizer
+    ) -> Versions:
         """Return where class-specific versions come from."""
         return Versions()
 
@@ -68,18 +72,19 @@ class ContrastiveClassifier(NetworkClassifier):
         self._check_params()
         data = self._check_fit(as_rows(X, self.image_shape), y)
         check_columns(self.n_features_in_, self.image_shape)
+        self._warn_of_warm_up(len(data.X))
         seed = int(check_random_state(self.random_state).randint(2**31 - 1))
         scaler = self._fit_scaler(data)
-        versions = self._versions(X, X_aug, scaler)
+        network = self._make_network(seed)  # before versions, which may take hours
+        versions = self._versions(X, X_aug, data, scaler)
         x = self._inputs(scaler, data.X)
         V = torch.as_tensor(data.relative_weights()).to(x)
         n_keys = self._n_keys(len(x))
-        network = self._make_network(seed)
 
         task = FitTask(self, X, y, self._n_epochs(len(x)))
         listener = task.listener(lambda _: self._learnt(scaler, training))
         training = ClassSpecificTraining(
-            *(x, V, self._views(), self._objective(), versions, n_keys),
+            *(x, V, self._views(x), self._objective(), versions, n_keys),
             lambda loss: self._make_trainer(network, loss, len(x), seed, listener),
         )
         checkpoint = self._train(training, data, seed)
@@ -100,7 +105,8 @@ class ContrastiveClassifier(NetworkClassifier):
         check_standardize(self.standardize)
         check_number("color_jitter", self.color_jitter, 0, 1)
         check_number("momentum", self.momentum, 0, 1)
-        check_number("batch_size", self.batch_size, 1, integer=True)
+        # Batches are nearly equal: of 3, none has a single row, which has no variance.
+        check_number("batch_size", self.batch_size, 3, integer=True)
         check_number("warmup_epochs", self.warmup_epochs, 0, integer=True)
         for name in ("max_epochs", "queue_size"):
             check_number(name, getattr(self, name), 1, integer=True, or_word="auto")
@@ -108,8 +114,12 @@ class ContrastiveClassifier(NetworkClassifier):
             check_number(name, getattr(self, name), 0)
         for name in ("tau", "tau_w", "learning_rate"):
             check_number(name, getattr(self, name), 0, open_low=True)
+        if not layer_widths(self.hidden):
+            raise ValueError("hidden must have the width of one layer at least.")
         for width in layer_widths(self.hidden):
             check_number("hidden", width, 1, integer=True)
+        if self.image_shape is not None:
+            checked_shape(self.image_shape)
         if self.image_shape is None:
             if self.backbone in NETWORKS:
                 raise ValueError(
@@ -123,7 +133,18 @@ class ContrastiveClassifier(NetworkClassifier):
                     f"image_shape={self.image_shape!r}: images must have 1 or 3 "
                     "channels. Use backbone='mlp' for others."
                 )
-            self._views()
+            ImageViews(self.crop_scale, bool(self.flip), self.color_jitter)
+
+    def _warn_of_warm_up(self, n_rows: int) -> None:
+        n_epochs = self._n_epochs(n_rows)
+        if self.beta and n_epochs <= self.warmup_epochs:
+            warnings.warn(
+                f"All of {n_epochs} epochs are warm-up (warmup_epochs is "
+                f"{self.warmup_epochs}): classes take no part in the contrast. Raise "
+                "max_epochs, or lower warmup_epochs.",
+                UserWarning,
+                stacklevel=CALLER_OF_FIT + 1,
+            )
 
     def _backbone(self) -> str:
         if self.backbone != "auto":
@@ -134,10 +155,10 @@ class ContrastiveClassifier(NetworkClassifier):
     def _sees_images(self) -> bool:
         return self._backbone() != "mlp"
 
-    def _views(self) -> Views:
+    def _views(self, x: Tensor) -> Views:
         if self._sees_images:
             return ImageViews(self.crop_scale, bool(self.flip), self.color_jitter)
-        return RowViews()
+        return RowViews(x)
 
     def _fit_scaler(self, data: TrainingData) -> Standardizer:
         if not self._sees_images:
@@ -150,7 +171,12 @@ class ContrastiveClassifier(NetworkClassifier):
 
     def _inputs(self, scaler: Standardizer, X: NDArray[np.floating]) -> Tensor:
         """Rows, or images in [0, 1], on the device. (n, p) -> (n, d), (n, c, h, w)."""
-        x = torch.as_tensor(scaler(X), device=self._device())
+        # In blocks: scaling takes twice the space in float64.
+        rows = torch.empty(X.shape, dtype=torch.float32)
+        for block in torch.arange(len(X)).split(rows_of(X.shape[1])):
+            part = slice(int(block[0]), int(block[-1]) + 1)
+            rows[part] = torch.from_numpy(scaler(X[part]))
+        x = rows.to(self._device())
         if not self._sees_images:
             return x
         return x.view(-1, *checked_shape(self.image_shape)).permute(0, 3, 1, 2)
@@ -214,8 +240,11 @@ class ContrastiveClassifier(NetworkClassifier):
         for left_out in ("checkpoint_dir", "verbose"):
             del params[left_out]
         arrays: list[NDArray[Any]] = [*data]
-        if training.versions.ready is not None:
-            arrays.append(training.versions.ready.cpu().numpy())
+        ready = training.versions.ready
+        if ready is not None:
+            params["augmentation"] = "ready"  # of a function, repr is an address
+            if self.checkpoint_dir is not None:
+                arrays.append(ready.cpu().numpy())
         checkpoint = Checkpoint(self.checkpoint_dir, arrays, params)
         state = checkpoint.load(device)
         if state is not None:
@@ -224,18 +253,18 @@ class ContrastiveClassifier(NetworkClassifier):
 
         def after_stage(n_epochs: int) -> None:
             bar.update(n_epochs)
+            if not np.isfinite(training.trainer.losses[-1]):
+                checkpoint.remove()
+                raise ValueError(
+                    "training diverged: the loss is not finite. Lower learning_rate "
+                    f"(it is {self.learning_rate:g}), or check the scale of X."
+                )
             checkpoint.save(training.state())
 
         hidden = self.verbose <= 0
         with tqdm(total=n_epochs, desc=name, unit="epoch", disable=hidden) as bar:
             bar.update(training.trainer.n_epochs)
             training.run(n_epochs, after_stage)
-        if not np.isfinite(training.trainer.losses[-1]):
-            checkpoint.remove()
-            raise ValueError(
-                "training diverged: the loss is not finite. Lower learning_rate (it is "
-                f"{self.learning_rate:g}), or check the scale of X."
-            )
         return checkpoint
 
     def _learnt(
@@ -269,8 +298,11 @@ class ContrastiveClassifier(NetworkClassifier):
     @torch.inference_mode()
     def _logits(self, network: nn.Module, x: Tensor) -> Tensor:
         """Logits of rows as the network takes them. -> (n, C)."""
-        views = self._views()
-        return in_blocks(lambda block: network(views.plain(block)), x)
+        if not self._sees_images:
+            return in_blocks(network, x)
+        height, width = x.shape[2:]
+        block_rows = rows_of(FIRST_CHANNELS * height * width)
+        return in_blocks(lambda b: network(normalize(b)), x, block_rows=block_rows)
 
     def _raw_scores(self, X: NDArray[np.floating]) -> Tensor:
         scaler, network = self._model

@@ -25,7 +25,7 @@ def checked_shape(image_shape: Sequence[int]) -> tuple[int, int, int]:
     return height, width, channels[0] if channels else 1
 
 
-def as_rows(X: Any, image_shape: Sequence[int] | None) -> Any:
+def as_rows(X: Any, image_shape: Sequence[int] | None, name: str = "X") -> Any:
     """Images as rows; anything else is left to the checks."""
     if image_shape is None:
         return X
@@ -34,7 +34,7 @@ def as_rows(X: Any, image_shape: Sequence[int] | None) -> Any:
         return X
     if tuple(X.shape[1:]) != tuple(image_shape):
         raise ValueError(
-            f"X holds images of shape {tuple(X.shape[1:])}, but image_shape is "
+            f"{name} holds images of shape {tuple(X.shape[1:])}, but image_shape is "
             f"{tuple(image_shape)}."
         )
     return X.reshape(len(X), -1)

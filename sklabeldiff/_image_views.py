@@ -57,6 +57,8 @@ class ImageViews:
     def __init__(
         self, crop_scale: tuple[float, float], flip: bool, color_jitter: float
     ) -> None:
+        if color_jitter > 0:
+            require("kornia.enhance", "images")  # before any work
         self.weak = RandomViews(crop_scale, flip, color_jitter)
         self.strong = replace(self.weak, slant=SLANT, cutout=(0.0, CUTOUT))
         self.classified = replace(
@@ -159,13 +161,19 @@ class RandomViews:
         return 2 * pixels / sides
 
     def _slants(self, images: Tensor, generator: torch.Generator) -> Tensor:
-        """Draw a turn and a shear, about the middle of the image. -> (b, 2, 2)."""
+        """Draw a turn and a shear, about the middle of the image. -> (b, 2, 2).
+
+        In coordinates from -1 to 1 along either side, of any length.
+        """
         draws = 2 * _uniform(2, len(images), images, generator) - 1
         angle = self.slant * MAX_ANGLE * draws[0]
         shear = self.slant * MAX_SHEAR * draws[1]
         cos, sin = angle.cos(), angle.sin()
         turn = torch.stack([cos, -sin, sin, cos], dim=1).view(-1, 2, 2)
         turn[:, :, 1] += shear[:, None] * turn[:, :, 0]
+        height, width = images.shape[2:]
+        turn[:, 0, 1] *= height / width
+        turn[:, 1, 0] *= width / height
         return turn
 
     def _cut_out(self, images: Tensor, generator: torch.Generator) -> Tensor:

@@ -13,6 +13,7 @@ from sklabeldiff._callbacks import with_callbacks
 from sklabeldiff._contrastive_classifier import ContrastiveClassifier
 from sklabeldiff._image_rows import as_rows
 from sklabeldiff._parameters import check_number, check_option
+from sklabeldiff.base import TrainingData
 from sklabeldiff.core.candidate_losses import CANDIDATE_LOSSES
 from sklabeldiff.core.class_gates import activation_gate, contribution_gate
 from sklabeldiff.core.class_specific_training import Objective, Versions
@@ -39,10 +40,11 @@ class CADClassifier(ContrastiveClassifier):
         s, by its class activation map (CAD-CAM), and fades the rest. "none" leaves the
         row as it is. "precomputed" takes the versions that fit is given. A callable is
         asked once, before training, for all of them: see Notes, and `DiffusionEditor`.
+        In cross-validation, where fit is given no versions, use a callable.
     candidate_loss : {"adjusted", "progressive", "uniform"}, default="adjusted"
         What is learnt from the sets. "adjusted" pulls candidates up and the other
         classes down, both by how sure the teacher is of them; "progressive" leaves the
-        others alone; "uniform" takes all candidates alike.
+        others alone; "uniform" asks no teacher, and knows the given weights alone.
     beta : float, default=0.3
         Weight of the contrast of versions; with 0 no version is made. The paper has
         1.5, over 500 epochs: in trainings as short as the default's that drowns what is
@@ -57,7 +59,8 @@ class CADClassifier(ContrastiveClassifier):
         What "cam" leaves of what does not speak for the class; 1 leaves all.
     max_versions : int, default=None
         Versions made of a row in an update, of candidates drawn anew each time; None
-        makes those of all candidates. Training time grows with it.
+        makes those of all candidates. Training time and memory grow with it: set it
+        where unlabelled rows may be any of many classes.
     momentum : float, default=0.9
         Share that the teacher keeps of its weights in an update. 0.99 as in the paper
         suits trainings of ten thousand updates and more.
@@ -75,7 +78,8 @@ class CADClassifier(ContrastiveClassifier):
         Widths of the perceptron's hidden layers.
     image_shape : tuple of int, default=None
         (height, width) or (height, width, channels) of rows that are images, of 1 or 3
-        channels. All their values are scaled alike, whatever `standardize` is.
+        channels. But for the perceptron, all their values are scaled alike, whatever
+        `standardize` is.
     crop_scale : tuple of two floats, default=(0.2, 1.0)
         Least and greatest share of an image's area in a view that is compared.
     flip : bool, default=True
@@ -88,7 +92,7 @@ class CADClassifier(ContrastiveClassifier):
         Passes over the rows. "auto" is 30 for images, and for rows as many as make six
         updates for ten rows, from 150 to 1000 in all.
     batch_size : int, default=64
-        Rows in an update.
+        Rows in an update, at least 3.
     learning_rate : float, default=5e-3
         Peak rate of AdamW.
     weight_decay : float, default=0.01
@@ -105,7 +109,8 @@ class CADClassifier(ContrastiveClassifier):
         Torch device; "auto" is a GPU where there is one.
     checkpoint_dir : str, Path or None, default=None
         Folder in which a fit leaves its state as it goes. A fit with the same data and
-        parameters goes on from there, to the same result; when done it removes it.
+        parameters goes on from there, to the same result; when done it removes it. Of a
+        callable `augmentation` the versions that it makes count, not the callable.
     random_state : int, RandomState instance or None, default=None
         The only source of randomness. Equal seeds give equal models on a CPU.
     verbose : int, default=0
@@ -170,10 +175,12 @@ class CADClassifier(ContrastiveClassifier):
     SGD, a faster teacher for short trainings, turned and slanted images for AutoAugment
     and RandAugment, an empty queue and equal networks to begin with.
 
-    A callable is called as ``augmentation(X, rows, labels)`` with X as fit got it, as
-    images where there is `image_shape`, and, for every candidate of row 0, then of row
-    1, and so on, the number of the row and the label. It returns one version for each,
-    an array of shape ``(n_pairs, *X.shape[1:])``.
+    A callable is called as ``augmentation(X, rows, labels)`` with X as a read-only
+    array of the dtype and scale that fit got, of images where there is `image_shape`,
+    and, for every candidate of row 0, then of row 1, and so on, the number of the row
+    and the label. It returns one version for each, an array of shape ``(n_pairs,
+    *X.shape[1:])`` in the scale of X. `save` cannot write a callable: give a fitted
+    estimator ``set_params(augmentation="none")`` first, predictions stay as they are.
 
     References
     ----------
@@ -266,8 +273,9 @@ class CADClassifier(ContrastiveClassifier):
             The candidate sets: a 0/1 or bool mask, non-negative weights, one collection
             of labels per row, or one label per row; None or NaN for an unlabelled row.
         X_aug : array-like of shape (n_pairs, n_features), default=None
-            With ``augmentation="precomputed"`` a version of row 0 for each of its
-            candidates, in the order of ``classes_``, then of row 1, and so on.
+            Or ``(n_pairs, *image_shape)``. With ``augmentation="precomputed"`` a
+            version of row 0 for each of its candidates, in the order of ``classes_``,
+            then of row 1, and so on.
 
         Returns
         -------
@@ -290,6 +298,11 @@ class CADClassifier(ContrastiveClassifier):
 
     def _check_params(self) -> None:
         super()._check_params()
+        if isinstance(self.augmentation, type):
+            raise TypeError(
+                f"augmentation is the class {self.augmentation.__name__}. Give an "
+                f"instance: {self.augmentation.__name__}()."
+            )
         if not callable(self.augmentation):
             check_option("augmentation", self.augmentation, AUGMENTATIONS)
         check_option("candidate_loss", self.candidate_loss, LOSSES)
@@ -309,42 +322,52 @@ class CADClassifier(ContrastiveClassifier):
             eps=self.cam_eps,
         )
 
-    def _versions(self, X: Any, X_aug: Any, scaler: Standardizer) -> Versions:
+    def _versions(
+        self, X: Any, X_aug: Any, data: TrainingData, scaler: Standardizer
+    ) -> Versions:
         if (X_aug is not None) != (self.augmentation == "precomputed"):
             raise ValueError(
                 "X_aug and augmentation='precomputed' go together: give both or none; "
                 f"augmentation is {self.augmentation!r}."
             )
-        if callable(self.augmentation) and self.beta:
-            X_aug = self._made_by_callable(X)
+        gate, ready = None, None
         if X_aug is not None:
-            rows = self._checked_versions(X_aug)
-            return Versions(ready=self._inputs(scaler, rows))
-        gate = activation_gate if self._sees_images else contribution_gate
-        is_gated = self.augmentation == "cam"
-        return Versions(gate if is_gated else None, max_versions=self.max_versions)
+            ready = self._checked_versions(X_aug, "X_aug")
+        elif callable(self.augmentation):
+            if self.beta:
+                made = self._made_by_callable(X, data)
+                ready = self._checked_versions(made, "What augmentation returned")
+        elif self.augmentation == "cam":
+            gate = activation_gate if self._sees_images else contribution_gate
+        return Versions(
+            gate,
+            None if ready is None else self._inputs(scaler, ready),
+            self.max_versions,
+        )
 
-    def _made_by_callable(self, X: Any) -> Any:
+    def _made_by_callable(self, X: Any, data: TrainingData) -> Any:
         """Ask the user's function for a version of every row for every candidate."""
         images = np.asarray(X)
+        if images.dtype.kind not in "uif":
+            images = data.X
+        images = images.view()
+        images.flags.writeable = False  # the same rows are trained on
         if self.image_shape is not None:
             images = images.reshape(-1, *self.image_shape)
         rows, columns = np.nonzero(self.candidate_sets_)
         return self.augmentation(images, rows, self.classes_[columns])
 
-    def _checked_versions(self, X_aug: Any) -> NDArray[np.floating]:
+    def _checked_versions(self, versions: Any, name: str) -> NDArray[Any]:
         """Versions as rows, one for each candidate of each row. (n_pairs, p)."""
-        rows: NDArray[np.floating] = check_array(
-            as_rows(X_aug, self.image_shape),
-            dtype=[np.float64, np.float32],
-            input_name="X_aug",
-        )
-        n_pairs = int(self.candidate_sets_.sum())
-        if rows.shape != (n_pairs, self.n_features_in_):
+        n_pairs, d = int(self.candidate_sets_.sum()), self.n_features_in_
+        rows = as_rows(versions, self.image_shape, name)
+        if np.ndim(rows) == 2:  # numbers of 8 bits stay such: there may be many
+            rows = check_array(rows, dtype="numeric", input_name=name)
+        if np.shape(rows) != (n_pairs, d):
             raise ValueError(
-                f"X_aug has shape {rows.shape}, but {n_pairs} candidates in all and "
-                f"{self.n_features_in_} columns of X need "
-                f"{(n_pairs, self.n_features_in_)}: a version of row 0 for each of its "
-                "candidates, in the order of classes_, then of row 1, and so on."
+                f"{name} has shape {np.shape(rows)}, but {n_pairs} candidates in all "
+                f"and {d} columns of X need {(n_pairs, d)}: a version of row 0 for "
+                "each of its candidates, in the order of classes_, then of row 1, and "
+                "so on."
             )
         return rows

@@ -47,7 +47,8 @@ class DIRKClassifier(ContrastiveClassifier):
         Widths of the perceptron's hidden layers.
     image_shape : tuple of int, default=None
         (height, width) or (height, width, channels) of rows that are images, of 1 or 3
-        channels. All their values are scaled alike, whatever `standardize` is.
+        channels. But for the perceptron, all their values are scaled alike, whatever
+        `standardize` is.
     crop_scale : tuple of two floats, default=(0.2, 1.0)
         Least and greatest share of an image's area in a view that is compared.
     flip : bool, default=True
@@ -60,7 +61,7 @@ class DIRKClassifier(ContrastiveClassifier):
         Passes over the rows. "auto" is 30 for images, and for rows as many as make six
         updates for ten rows, from 150 to 1000 in all.
     batch_size : int, default=64
-        Rows in an update.
+        Rows in an update, at least 3.
     learning_rate : float, default=5e-3
         Peak rate of AdamW.
     weight_decay : float, default=0.01

@@ -31,7 +31,7 @@ class Keys:
     v : Tensor of shape (m, r)
     d : Tensor of shape (m, C)
     g : Tensor of shape (m,), int64
-    V : Tensor of shape (m, C), optional
+    V : Tensor of shape (m, C)
         What was given for their rows.
     """
 
@@ -70,8 +70,8 @@ class KeyQueue:
         """Take in keys; of more than ``size`` the last ones."""
         n_new = len(new.g)
         first = max(0, n_new - self.size)
-        ages = torch.arange(self.n_seen + first, self.n_seen + n_new)
-        places = (ages % self.size).to(new.g.device)
+        ages = torch.arange(first, n_new, device=new.g.device) + self.n_seen
+        places = ages % self.size
         for held, part in zip(self._parts(), _parts(new), strict=True):
             held[places] = part[first:].detach()
         self.n_seen += n_new

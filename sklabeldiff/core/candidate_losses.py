@@ -65,7 +65,7 @@ def progressive_loss(a: Tensor, z: Tensor, V: Tensor) -> Tensor:
 
 
 def uniform_loss(a: Tensor, z: Tensor, V: Tensor) -> Tensor:
-    """Cross-entropy with all candidates alike; the teacher is not asked."""
+    """Cross-entropy with the given weights; the teacher is not asked."""
     return -(V / V.sum(1, keepdim=True) * a.log_softmax(1)).sum(1)
 
 

@@ -19,25 +19,29 @@ from torch.nn import functional
 
 from .two_headed import TwoHeaded
 
-# (network, x, i, s) -> a
-Gate = Callable[[TwoHeaded, Tensor, Tensor, Tensor], Tensor]
+# (network, x, i, s, centre) -> a
+Gate = Callable[[TwoHeaded, Tensor, Tensor, Tensor, Tensor], Tensor]
 
 
-def contribution_gate(network: TwoHeaded, x: Tensor, i: Tensor, s: Tensor) -> Tensor:
-    """Gate entries by relu(x * dlogit_s/dx) over its maximum. -> (N, d)."""
+def contribution_gate(
+    network: TwoHeaded, x: Tensor, i: Tensor, s: Tensor, centre: Tensor
+) -> Tensor:
+    """Gate entries by relu((x - centre) dlogit_s/dx) over its maximum. -> (N, d)."""
     with torch.enable_grad():
         rows = x[i].detach().requires_grad_()
         of_class = network(rows).gather(1, s[:, None])
         (slope,) = torch.autograd.grad(of_class.sum(), rows)
-    return _over_maximum(functional.relu(rows.detach() * slope))
+    return _over_maximum(functional.relu((rows.detach() - centre) * slope))
 
 
 @torch.no_grad()
-def activation_gate(network: TwoHeaded, x: Tensor, i: Tensor, s: Tensor) -> Tensor:
+def activation_gate(
+    network: TwoHeaded, x: Tensor, i: Tensor, s: Tensor, centre: Tensor
+) -> Tensor:
     """Gate pixels by the map of class s, enlarged. -> (N, 1, height, width).
 
     ``network.trunk.maps`` gives the last maps of the trunk, (b, p, h, w), whose means
-    are what the class head sees.
+    are what the class head sees. The centre plays no part.
     """
     maps = network.trunk.maps(x)  # type: ignore[operator]
     of_class = torch.einsum("np,nphw->nhw", network.classes.weight[s], maps[i])

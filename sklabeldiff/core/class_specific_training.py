@@ -60,7 +60,7 @@ class Objective:
     Parameters
     ----------
     candidate_loss : callable
-        (a, z, V) -> (b,).
+        Of the logits of student and teacher, and V. -> (b,).
     beta : float
         Weight of the contrast; with 0 no version is made.
     tau, tau_w : float
@@ -193,9 +193,10 @@ class ClassSpecificTraining:
         # Made anew in every update: as cheap as once an epoch, since a row is seen
         # once an epoch, and never out of date.
         self.teacher.eval()
-        a = self.versions.gate(self.teacher, self.views.plain(x), i, s)
+        plain = self.views.plain(x)
+        gate = self.versions.gate(self.teacher, plain, i, s, self.centre)
         self.teacher.train()
-        return gated(x[i], a, self.objective.eps, self.centre)
+        return gated(x[i], gate, self.objective.eps, self.centre)
 
     @property
     def is_warming_up(self) -> bool:

@@ -18,27 +18,34 @@ class Distortion:
     Parameters
     ----------
     noise : float
-        Deviation of what is added to every entry.
+        Deviation of what is added to every entry, in units of `scale`.
     dropped : float
-        Share of the entries that go to 0, the mean.
+        Share of the entries that go to `centre`.
+    centre, scale : Tensor of shape (d,)
+        Mean and deviation of the columns.
     """
 
     noise: float
     dropped: float
+    centre: Tensor
+    scale: Tensor
 
     def __call__(self, x: Tensor, generator: torch.Generator) -> Tensor:
         """Draw one view of each row. (b, d) -> (b, d)."""
         draw = torch.rand(x.shape, generator=generator, device=x.device)
         eps = torch.randn(x.shape, generator=generator, device=x.device)
-        return (x + self.noise * eps) * (draw >= self.dropped)
+        views = x + self.noise * self.scale * eps
+        return torch.where(draw < self.dropped, self.centre, views)
 
 
 class RowViews:
-    """The views of section 3, for standardised rows."""
+    """The views of section 3, for rows like those of x, (n, d)."""
 
-    classified = Distortion(0.05, 0.10)
-    weak = Distortion(0.05, 0.05)
-    strong = Distortion(0.10, 0.20)
+    def __init__(self, x: Tensor) -> None:
+        columns = x.mean(0), x.std(0, correction=0)
+        self.classified = Distortion(0.05, 0.10, *columns)
+        self.weak = Distortion(0.05, 0.05, *columns)
+        self.strong = Distortion(0.10, 0.20, *columns)
 
     @staticmethod
     def plain(x: Tensor) -> Tensor:

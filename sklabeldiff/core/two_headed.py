@@ -33,12 +33,16 @@ class TwoHeaded(nn.Module):
     """
 
     def __init__(
-        self, trunk: nn.Module, n_hidden: int, n_classes: int, gen: torch.Generator
+        self,
+        trunk: nn.Module,
+        n_hidden: int,
+        n_classes: int,
+        generator: torch.Generator,
     ) -> None:
         super().__init__()
         self.trunk = trunk
-        self.classes = linear(n_hidden, n_classes, gen)
-        self.projection: nn.Module = mlp(n_hidden, [n_hidden], N_PROJECTED, gen)
+        self.classes = linear(n_hidden, n_classes, generator)
+        self.projection: nn.Module = mlp(n_hidden, [n_hidden], N_PROJECTED, generator)
 
     def forward(self, x: Tensor) -> Tensor:
         """Logits. (b, ...) -> (b, C)."""

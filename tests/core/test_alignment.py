@@ -15,7 +15,7 @@ from sklabeldiff.core.alignment import (
 )
 
 N, C, R = 12, 4, 6
-TAU, TAU_W = 0.12, 0.1
+TAU, TAU_W = 0.2, 0.1
 
 
 def unit(generator, n):

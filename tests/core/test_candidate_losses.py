@@ -131,6 +131,24 @@ class TestOtherLosses:
         assert loss.isfinite().all()
 
 
+class TestWeights:
+    """Weights of candidates that differ."""
+
+    V = torch.tensor([[1.0, 0.25, 0.0]])
+    z = torch.zeros(1, 3)
+    a = torch.tensor([[0.0, 1.0, 0.0]])
+
+    def test_target_of_the_set_is_weighted(self):
+        log_p = self.a.log_softmax(1)
+        by_hand = -(0.8 * log_p[:, 0] + 0.2 * log_p[:, 1])
+        assert_close(progressive_loss(self.a, self.z, self.V), by_hand)
+        assert_close(uniform_loss(self.a, self.z, self.V), by_hand)
+
+    def test_target_of_dirk_is_weighted(self):
+        t = dirk_target(self.z, self.V)
+        assert_close(t[:, 0] / t[:, 1], torch.tensor([4.0]))
+
+
 class TestDIRK:
     def test_target_by_hand(self):
         p = torch.tensor([[0.2, 0.3, 0.4, 0.1]])

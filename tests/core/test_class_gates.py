@@ -1,5 +1,7 @@
 """Gates of class-specific versions: contributions of entries, maps of images."""
 
+import copy
+
 import pytest
 import torch
 from torch import nn
@@ -12,6 +14,7 @@ from sklabeldiff.core.two_headed import TwoHeaded, row_trunk
 B, D, C = 6, 5, 3
 PAIRS = torch.tensor([0, 0, 1, 2, 2, 2, 3, 4, 5])
 CLASSES = torch.tensor([0, 2, 1, 0, 1, 2, 1, 0, 2])
+ZERO = torch.zeros(1, D)
 
 
 @pytest.fixture
@@ -36,14 +39,24 @@ class Maps(nn.Module):
 
 class TestContribution:  # check 10
     def test_linear_network_is_gated_by_its_weights(self, linear_network, x):
-        a = contribution_gate(linear_network, x, PAIRS, CLASSES)
+        a = contribution_gate(linear_network, x, PAIRS, CLASSES, ZERO)
         W = linear_network.classes.weight[CLASSES]
         by_hand = functional.relu(W * x[PAIRS])
         assert_close(a, by_hand / by_hand.amax(1, keepdim=True))
 
+    def test_what_counts_is_the_distance_from_the_mean(self, x, generator):
+        network = TwoHeaded(row_trunk(D, [8], generator), 8, C, generator).eval()
+        a = contribution_gate(network, x, PAIRS, CLASSES, ZERO)
+        # The same network, rows and mean, moved by a constant.
+        far = copy.deepcopy(network)
+        with torch.no_grad():
+            far.trunk[0].bias -= 100 * far.trunk[0].weight.sum(1)
+        moved = contribution_gate(far, x + 100, PAIRS, CLASSES, ZERO + 100)
+        assert_close(moved, a, rtol=0, atol=1e-3)
+
     def test_slopes_of_a_deep_network_are_its_own(self, x, generator):
         network = TwoHeaded(row_trunk(D, [8, 8], generator), 8, C, generator).eval()
-        a = contribution_gate(network, x, PAIRS, CLASSES)
+        a = contribution_gate(network, x, PAIRS, CLASSES, ZERO)
         slopes = torch.func.vmap(torch.func.jacrev(lambda row: network(row[None])[0]))
         by_hand = functional.relu(slopes(x)[PAIRS, CLASSES] * x[PAIRS])
         assert_close(a, by_hand / by_hand.amax(1, keepdim=True))
@@ -52,12 +65,14 @@ class TestContribution:  # check 10
 
     def test_gate_is_open_where_nothing_speaks_for_the_class(self, linear_network):
         x = -linear_network.classes.weight.detach()[1:2]
-        a = contribution_gate(linear_network, x, torch.tensor([0]), torch.tensor([1]))
+        a = contribution_gate(
+            linear_network, x, torch.tensor([0]), torch.tensor([1]), ZERO
+        )
         assert torch.equal(a, torch.ones(1, D))
 
     def test_no_graph_and_no_gradient_is_left(self, linear_network, x):
         with torch.no_grad():
-            a = contribution_gate(linear_network, x, PAIRS, CLASSES)
+            a = contribution_gate(linear_network, x, PAIRS, CLASSES, ZERO)
         assert not a.requires_grad
         assert linear_network.classes.weight.grad is None
 
@@ -72,7 +87,7 @@ class TestActivation:  # check 10
         return torch.randn((B, 4, 6, 8), generator=generator)
 
     def test_gate_is_the_enlarged_map_of_the_class(self, network, images):
-        a = activation_gate(network, images, PAIRS, CLASSES)
+        a = activation_gate(network, images, PAIRS, CLASSES, ZERO)
         assert a.shape == (len(PAIRS), 1, 6, 8)
         for n, (i, s) in enumerate(zip(PAIRS, CLASSES, strict=True)):
             W = network.classes.weight[s].detach()
@@ -81,7 +96,7 @@ class TestActivation:  # check 10
             assert_close(a[n], (M / M.max())[0])
 
     def test_largest_is_one_at_any_size(self, network, images):
-        a = activation_gate(network, images, PAIRS, CLASSES)
+        a = activation_gate(network, images, PAIRS, CLASSES, ZERO)
         assert torch.equal(a.amax((1, 2, 3)), torch.ones(len(PAIRS)))
         assert a.min() >= 0
 
@@ -89,7 +104,7 @@ class TestActivation:  # check 10
         with torch.no_grad():
             network.classes.weight[1] = -1.0
         one = torch.tensor([0])
-        a = activation_gate(network, images.abs(), one, torch.tensor([1]))
+        a = activation_gate(network, images.abs(), one, torch.tensor([1]), ZERO)
         assert torch.equal(a, torch.ones(1, 1, 6, 8))
 
 

@@ -1,5 +1,7 @@
 """The training of CAD: pairs, versions, teacher, queue, and what each term does."""
 
+from types import SimpleNamespace
+
 import pytest
 import torch
 from torch.testing import assert_close
@@ -20,10 +22,17 @@ from sklabeldiff.core.two_headed import TwoHeaded, row_trunk
 C = 3
 
 
-class StillViews(RowViews):
-    """No view changes anything, so that losses can be worked out by hand."""
+def views_by(**added):
+    """Views that add a constant, by which they can be told."""
 
-    classified = weak = strong = staticmethod(lambda x, generator: x)
+    def view(name):
+        return lambda x, generator: x + added.get(name, 0.0)
+
+    names = ("classified", "weak", "strong")
+    return SimpleNamespace(**{n: view(n) for n in names}, plain=lambda x: x)
+
+
+STILL = views_by()  # losses can be worked out by hand
 
 
 def make(blobs, *, views=None, versions=None, batch_size=30, momentum=0.9, **goal):
@@ -49,7 +58,7 @@ def make(blobs, *, views=None, versions=None, batch_size=30, momentum=0.9, **goa
     return ClassSpecificTraining(
         blobs.X,
         blobs.Y.float(),
-        views or RowViews(),
+        views or RowViews(blobs.X),
         Objective(loss, **goal),
         versions or Versions(),
         64,
@@ -75,6 +84,14 @@ class TestPairs:
         # Numbers count the candidates of all rows, those left out too.
         every = blobs.Y.nonzero()
         assert torch.equal(every[pair], torch.stack([rows[i], s], dim=1))
+
+    def test_so_many_candidates_are_drawn_as_asked_for(self, blobs, rows):
+        training = make(blobs, versions=Versions(max_versions=2))
+        full = torch.ones_like(training.V[rows])
+        full[:3, 1:] = 0
+        i, s, _ = training.pairs(full, rows)
+        assert i.bincount().tolist() == [1] * 3 + [2] * (len(rows) - 3)
+        assert len(torch.stack([i, s]).unique(dim=1).T) == len(i)
 
     def test_some_candidates_are_drawn_of_rows_with_more(self, blobs, rows):
         training = make(blobs, versions=Versions(max_versions=1))
@@ -112,7 +129,7 @@ class TestVersions:
         made, i, s, _ = self.versions(training, rows)
         assert training.teacher.training  # its batch norms go on gathering
         x = blobs.X[rows]
-        a = contribution_gate(training.teacher.eval(), x, i, s)
+        a = contribution_gate(training.teacher.eval(), x, i, s, blobs.X.mean(0))
         assert_close(made, gated(x[i], a, 0.2, blobs.X.mean(0)))
         assert not torch.equal(made, x[i])
 
@@ -132,7 +149,7 @@ class TestLoss:
         return training.batch_loss(training.trainer.module, rows)
 
     def test_sum_of_both_parts(self, blobs, rows):
-        training = make(blobs, views=StillViews(), warmup_epochs=0, beta=0.7)
+        training = make(blobs, views=STILL, warmup_epochs=0, beta=0.7)
         loss = self.batch_loss(training, rows)
         student, teacher = training.trainer.module, training.teacher
         x, V = blobs.X[rows], blobs.Y[rows].float()
@@ -144,10 +161,23 @@ class TestLoss:
         L_dis = adjusted_loss(student(x), teacher(x), V).mean()
         assert_close(loss, L_dis + 0.7 * L_con.mean())
 
+    def test_each_view_is_made_for_its_use(self, blobs, rows):
+        views = views_by(classified=0.3, weak=1.0, strong=-2.0)
+        training = make(blobs, views=views, warmup_epochs=0, beta=0.7)
+        loss = self.batch_loss(training, rows)
+        student, teacher = training.trainer.module, training.teacher
+        x, V = blobs.X[rows], blobs.Y[rows].float()
+        i, s = blobs.Y[rows].nonzero(as_tuple=True)
+        q, v = student.features(x[i] - 2.0), teacher.features(x[i] + 1.0)
+        d = teacher(x[i] + 0.3)
+        positive = (s[:, None] == s.repeat(2)).fill_diagonal_(False)
+        w = alignment_weights(d, d.repeat(2, 1), positive, 0.1)
+        L_con = alignment_loss(q, torch.cat([q, v]), w, 0.12)
+        L_dis = adjusted_loss(student(x + 0.3), teacher(x + 0.3), V).mean()
+        assert_close(loss, L_dis + 0.7 * L_con.mean())
+
     def test_rows_count_alike_where_asked(self, blobs, rows):
-        training = make(
-            blobs, views=StillViews(), warmup_epochs=0, beta=0.7, per_row=True
-        )
+        training = make(blobs, views=STILL, warmup_epochs=0, beta=0.7, per_row=True)
         loss = torch.tensor([1.0, 5.0, 3.0])
         i = torch.tensor([0, 1, 1])
         assert training.average(loss, i, 2) == 2.5
@@ -155,14 +185,24 @@ class TestLoss:
         assert self.batch_loss(training, rows).isfinite()
 
     def test_keys_of_earlier_batches_are_compared_with(self, blobs, rows):
-        training = make(blobs, views=StillViews(), warmup_epochs=0)
-        first = self.batch_loss(training, rows)
-        n_pairs = int(blobs.Y[rows].sum())
-        assert len(training.queue) == min(64, n_pairs)
-        assert self.batch_loss(training, rows) > first  # more to be told from
+        training = make(blobs, views=STILL, warmup_epochs=0)
+        self.batch_loss(training, rows + 1)
+        assert len(training.queue) == min(64, int(blobs.Y[rows + 1].sum()))
+        old = copied(training.queue.state())["parts"]
+        loss = self.batch_loss(training, rows)
+        student, teacher = training.trainer.module, training.teacher
+        x, V = blobs.X[rows], blobs.Y[rows].float()
+        i, s = blobs.Y[rows].nonzero(as_tuple=True)
+        q, v, d = student.features(x[i]), teacher.features(x[i]), teacher(x[i])
+        labels = torch.cat([s, s, old[2][: len(training.queue)]])
+        positive = (s[:, None] == labels).fill_diagonal_(False)
+        w = alignment_weights(d, torch.cat([d, d, old[1]]), positive, 0.1)
+        L_con = alignment_loss(q, torch.cat([q, v, old[0]]), w, 0.12).mean()
+        L_dis = adjusted_loss(student(x), teacher(x), V).mean()
+        assert_close(loss, L_dis + 1.5 * L_con)
 
     def test_warm_up_tells_every_version_from_the_queue(self, blobs, rows):
-        training = make(blobs, views=StillViews(), beta=0.7)
+        training = make(blobs, views=STILL, beta=0.7)
         student, teacher = training.trainer.module, training.teacher
         self.batch_loss(training, rows)
         queue = training.queue.keys().v.clone()
@@ -177,21 +217,25 @@ class TestLoss:
     def test_rows_of_one_target_whose_sets_meet_are_pulled_together(self, blobs, rows):
         training = make(
             blobs,
-            views=StillViews(),
+            views=views_by(classified=0.3, weak=1.0, strong=-2.0),
             candidate_loss=dirk_loss,
             warmup_epochs=0,
             reliable=True,
         )
+        self.batch_loss(training, rows + 1)
+        k, r, g, U = (p[:45] for p in copied(training.queue.state())["parts"])
         loss = self.batch_loss(training, rows)
         student, teacher = training.trainer.module, training.teacher
         x, V = blobs.X[rows], blobs.Y[rows].float()
-        t = dirk_target(teacher(x), V)
-        meets = (V @ V.T > 0) & (t.argmax(1)[:, None] == t.argmax(1))
-        positive = meets.repeat(1, 2).fill_diagonal_(False)
-        q, v = student.features(x), teacher.features(x)
-        w = alignment_weights(t, t.repeat(2, 1), positive, 0.1)
-        L_con = alignment_loss(q, torch.cat([q, v]), w, 0.12).mean()
-        L_dis = dirk_loss(student(x), teacher(x), V).mean()
+        t = dirk_target(teacher(x + 0.3), V)
+        t_all = torch.cat([t, t, r])
+        labels = torch.cat([t.argmax(1), t.argmax(1), g])
+        meets = V @ torch.cat([V, V, U]).T > 0
+        positive = (meets & (t.argmax(1)[:, None] == labels)).fill_diagonal_(False)
+        q, v = student.features(x - 2.0), teacher.features(x + 1.0)
+        w = alignment_weights(t, t_all, positive, 0.1)
+        L_con = alignment_loss(q, torch.cat([q, v, k]), w, 0.12).mean()
+        L_dis = dirk_loss(student(x + 0.3), teacher(x + 0.3), V).mean()
         assert_close(loss, L_dis + 1.5 * L_con)
 
     def test_teacher_learns_nothing_by_gradients(self, blobs, rows):
@@ -199,6 +243,12 @@ class TestLoss:
         training.batch_loss(training.trainer.module, rows).backward()
         assert all(w.grad is None for w in training.teacher.parameters())
         assert all(w.grad is not None for w in training.trainer.module.parameters())
+
+
+def test_features_have_unit_length(blobs):
+    network = make(blobs).trainer.module
+    lengths = network.features(blobs.X).norm(dim=1)
+    assert_close(lengths, torch.ones(len(blobs.X)))
 
 
 class TestTeacher:  # check 7
@@ -271,7 +321,7 @@ class TestRuns:
 
         def keep(n_epochs):
             if whole.trainer.n_epochs == 3:
-                states.append(_copied(whole.state()))
+                states.append(copied(whole.state()))
 
         whole.run(10, keep)
         resumed = make(blobs, versions=Versions(contribution_gate))
@@ -287,25 +337,38 @@ class TestRuns:
         assert (a.argmax(1) == blobs.y).float().mean() > 0.97
 
 
-def _copied(value):
+def copied(value):
     if isinstance(value, torch.Tensor):
         return value.clone()
     if isinstance(value, dict):
-        return {k: _copied(v) for k, v in value.items()}
+        return {k: copied(v) for k, v in value.items()}
     if isinstance(value, (list, tuple)):
-        return type(value)(_copied(v) for v in value)
+        return type(value)(copied(v) for v in value)
     return value
 
 
 class TestViews:
     def test_noise_and_dropped_entries_are_as_stated(self, generator):
         x = torch.full((2000, 50), 3.0)
-        views = Distortion(0.1, 0.2)(x, generator)
-        assert (views == 0).float().mean() == pytest.approx(0.2, abs=0.01)
-        kept = views[views != 0]
+        views = Distortion(0.1, 0.2, torch.tensor(7.0), torch.tensor(2.0))(x, generator)
+        assert (views == 7).float().mean() == pytest.approx(0.2, abs=0.01)
+        kept = views[views != 7]
         assert kept.mean().item() == pytest.approx(3, abs=0.01)
-        assert kept.std().item() == pytest.approx(0.1, abs=0.01)
+        assert kept.std().item() == pytest.approx(0.2, abs=0.01)
 
-    def test_strong_views_are_the_strongest(self):
-        weak, strong = RowViews.weak, RowViews.strong
-        assert strong.noise > weak.noise and strong.dropped > weak.dropped
+    def test_strengths_are_those_of_the_page(self, generator):
+        views = RowViews(torch.randn((50, 4), generator=generator))
+        strengths = [
+            (view.noise, view.dropped)
+            for view in (views.classified, views.weak, views.strong)
+        ]
+        assert strengths == [(0.05, 0.10), (0.05, 0.05), (0.10, 0.20)]
+
+    def test_unit_of_the_columns_does_not_matter(self, generator):
+        x = torch.randn((500, 4), generator=generator)
+        unit = torch.tensor([1.0, 10.0, 100.0, 0.1])
+        views = [
+            RowViews(rows).strong(rows, torch.Generator().manual_seed(3))
+            for rows in (x, x * unit + 5)
+        ]
+        assert_close((views[1] - 5) / unit, views[0], rtol=1e-3, atol=1e-3)
