@@ -59,6 +59,15 @@ CAD = "tests/test_cad.py"
 # Patch -> tests that must fail under it, each by itself. The name says the method and
 # the check of its page.
 MUTANTS = {
+    "cad_10_far_from_zero": [
+        f"{GATES}::TestContribution::test_what_counts_is_the_distance_from_the_mean",
+    ],
+    "cad_03_views_swapped": [
+        f"{SPECIFIC}::TestLoss::test_each_view_is_made_for_its_use",
+    ],
+    "cad_14_other_parameters": [
+        f"{CAD}::test_checkpoint_of_other_parameters_is_not_used",
+    ],
     "cad_01_shares_of_all": [
         f"{LOSSES}::TestConfidence::test_each_side_sums_to_one",
         f"{LOSSES}::TestConfidence::test_shares_are_ratios_of_the_softmax",
