@@ -32,6 +32,8 @@ from sklabeldiff.utils._check_tools import global_states
 
 FULL = os.environ.get("SKLABELDIFF_FULL") == "1"
 SEEDS = range(5 if FULL else 3)
+N_TRAIN = 1257 if FULL else 600  # of digits; the page has the former
+FRACTION = 1e-3 if FULL else 1e-2  # of entangled pairs
 SIDE = 8
 
 
@@ -81,15 +83,15 @@ def digits(seed, labels="instance"):
     X, y = load_digits(return_X_y=True)
     order = np.random.RandomState(seed).permutation(len(X))
     X, y = X[order], y[order]
-    train, test = slice(1257), slice(1257, None)
+    train, test = slice(N_TRAIN), slice(N_TRAIN, None)
     Y = y[train]
     if labels == "instance":
         Y = make_candidate_sets(Y, "instance", rate=0.4, X=X[train], random_state=seed)
     return X[train], Y, y[train], X[test], y[test]
 
 
-# A third of the default's updates and of its versions: the order is the same.
-BUDGET = {} if FULL else {"max_epochs": 16, "max_versions": 1}
+# Fewer updates than the default's, and fewer versions: the order is the same.
+BUDGET = {} if FULL else {"max_epochs": 24, "max_versions": 1}
 PARTS = {
     "uniform": {"candidate_loss": "uniform", "beta": 0},
     "self-weighted": {"candidate_loss": "progressive", "beta": 0},
@@ -106,16 +108,19 @@ def test_parts_of_the_loss_on_ambiguous_digits():  # checks 15 and 16
     for seed in SEEDS:
         X, sets, y, X_test, y_test = digits(seed)
         F = StandardScaler().fit_transform(X)
-        assert len(entangled_subset(F, sets, y, fraction=1e-3)) >= 100
+        assert len(entangled_subset(F, sets, y, fraction=FRACTION)) >= 100
         for name, params in PARTS.items():
             clf = CADClassifier(random_state=seed, **(BUDGET | params)).fit(X, sets)
             test[name].append((clf.predict(X_test) == y_test).mean())
             entangled[name].append(
-                entangled_accuracy(y, clf.predict(X), F, sets, fraction=1e-3)
+                entangled_accuracy(y, clf.predict(X), F, sets, fraction=FRACTION)
             )
     test = {name: np.mean(scores) for name, scores in test.items()}
     entangled = {name: np.mean(scores) for name, scores in entangled.items()}
+    # Test: .459, alone aligned .523, self-weighted .712, adjusted .733, no gate .749,
+    # full .739; entangled rows: .403, .481, .688, .708, .713, .729.
     assert test["adjusted"] > test["uniform"] + 0.1
+    assert test["alignment"] > test["uniform"]
     assert test["adjusted"] > test["self-weighted"]
     assert entangled["adjusted"] > entangled["uniform"] + 0.1
     assert all(score < test[name] for name, score in entangled.items())
@@ -125,13 +130,13 @@ def test_singletons_are_learnt_as_by_a_supervised_network():  # check 11
     scores = []
     for seed in SEEDS:
         X, labels, _, X_test, y_test = digits(seed, labels="single")
-        ours = CADClassifier(random_state=seed, max_epochs=20).fit(X, labels)
+        ours = CADClassifier(random_state=seed, max_epochs=30).fit(X, labels)
         plain = make_pipeline(
             StandardScaler(), MLPClassifier((256,), random_state=seed)
         ).fit(X, labels)
         scores.append([clf.score(X_test, y_test) for clf in (ours, plain)])
     ours, plain = np.mean(scores, axis=0)
-    assert ours > plain - 0.01
+    assert ours > plain - 0.01  # .969, .972
 
 
 @pytest.mark.parametrize("kind", [CADClassifier, DIRKClassifier])
