@@ -1,7 +1,7 @@
 """Measurements of sklabeldiff: ``python -m benchmarks SUITE|show|speed``.
 
 suites           the tables: accuracy, ablation, noisy, noisy-ablation, issues, images,
-                 semi, entangled, entangled-images
+                 semi, entangled, entangled-images, entangled-cifar
 frame            what a suite, a method and a split are
 cells            sets with candidates, real and made, and their folds
 noisy_cells      sets with wrong labels, real and made
@@ -20,8 +20,9 @@ report           the tables as markdown, and the goals; `noisy_report` those of 
                  labels, `image_report` those of images
 semi_cells       few labelled rows; `semi_methods`, `semi_report` go with them
 entangled_cells  candidates that depend on the row; `entangled_methods`,
-                 `entangled_report` go with them
-speed            training loop, memory and fit times against their targets
+                 `entangled_report` go with them; `entangled_cifar` is for a GPU
+speed            training loop, memory and fit times against their targets;
+                 `image_speed` has its loops on images
 generate         what rows drawn from imprecise labels are worth
 unet             DMIS on images, in pieces, on a GPU
 simclr, encoding features of images: learnt without labels; images a second

@@ -10,7 +10,13 @@ import pytest
 from numpy.typing import NDArray
 from sklearn.utils import Bunch
 
-from benchmarks import cells, entangled_cells, entangled_methods, entangled_report
+from benchmarks import (
+    cells,
+    entangled_cells,
+    entangled_cifar,
+    entangled_methods,
+    entangled_report,
+)
 from benchmarks.cells import Cell
 from benchmarks.entangled_cells import IMAGE_CELLS, VECTOR_CELLS, EntangledSplit
 from benchmarks.scores import Scores
@@ -414,3 +420,64 @@ def test_a_report_on_one_method_has_no_differences() -> None:
     assert "## By method" in text
     assert "## Differences" not in text
     assert "goals" not in text
+
+
+# -- CIFAR-10 --------------------------------------------------------------------------
+
+
+class TestCIFAR:
+    def test_methods_go_on_where_they_were_cut_off(self) -> None:
+        made = [method.make(0) for method in entangled_cifar.methods()]
+        assert [method.name for method in entangled_cifar.methods()] == [
+            "uniform CE",
+            "confidence adjustment only",
+            "CAD-CAM",
+        ]
+        for estimator in made:
+            params = estimator.get_params()
+            assert params["backbone"] == "resnet18"
+            assert params["image_shape"] == (32, 32, 3)
+            assert params["max_epochs"] >= 15
+            assert params["checkpoint_dir"].endswith("checkpoints")
+
+    def test_small_twin_runs_on_a_cpu(
+        self, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    ) -> None:
+        rng = np.random.RandomState(0)
+        y = np.arange(200) % 10
+        images = (20 * y + rng.randint(50, size=(3, 32, 32, 200))).T.astype(np.uint8)
+
+        def fetch(home: Path, *, subset: str, **options: bool) -> tuple[object, ...]:
+            n = {"train": 40, "test": 20}[subset]
+            return images[:n], y[:n]
+
+        monkeypatch.setattr(entangled_cifar, "fetch_cifar10", fetch)
+        monkeypatch.setattr(entangled_cifar, "EPOCHS", 2)
+        monkeypatch.setattr(entangled_cifar, "FOLDER", tmp_path)
+        split = entangled_cifar.split.__wrapped__(entangled_cifar.CELLS[0], 0)
+        assert split.X.shape == (40, 3072)
+        assert split.X.max() <= 1
+        assert split.Y[np.arange(40), split.y].all()
+        assert np.array_equal(
+            np.rint(255 * split.X_test[3]).reshape(32, 32, 3), images[3]
+        )
+        suite = SUITES["entangled-cifar"]
+        estimator = entangled_cifar.methods()[-1].make(0)
+        figures = suite.measure(estimator, split, ceiling=False)
+        assert 0 <= figures["score"] <= 1
+
+    def test_order_is_told_pair_by_pair(self) -> None:
+        accuracy = {
+            "uniform CE": 0.5,
+            "confidence adjustment only": 0.7,
+            "CAD-CAM": 0.6,
+        }
+        results = [
+            {"method": m, "kind": "ours", "cell": "c", "seed": 0, "fold": 0, "score": a}
+            for m, a in accuracy.items()
+        ]
+        lines = entangled_cifar.order(Scores.of(results, ["c"], list(accuracy)))
+        assert lines == [
+            "- met: confidence adjustment only above uniform CE: +0.2000",
+            "- **missed**: CAD-CAM above confidence adjustment only: -0.1000",
+        ]
