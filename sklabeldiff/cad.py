@@ -18,6 +18,7 @@ from sklabeldiff.core.candidate_losses import CANDIDATE_LOSSES
 from sklabeldiff.core.class_gates import activation_gate, contribution_gate
 from sklabeldiff.core.class_specific_training import Objective, Versions
 from sklabeldiff.core.scaling import Standardizer
+from sklabeldiff.editing import DiffusionEditor
 
 AUGMENTATIONS = ("cam", "none", "precomputed")
 LOSSES = ("adjusted", "progressive", "uniform")
@@ -355,7 +356,10 @@ class CADClassifier(ContrastiveClassifier):
         if self.image_shape is not None:
             images = images.reshape(-1, *self.image_shape)
         rows, columns = np.nonzero(self.candidate_sets_)
-        return self.augmentation(images, rows, self.classes_[columns])
+        made = self.augmentation(images, rows, self.classes_[columns])
+        if isinstance(self.augmentation, DiffusionEditor):
+            self.augmentation.release()  # gigabytes, on the device that trains now
+        return made
 
     def _checked_versions(self, versions: Any, name: str) -> NDArray[Any]:
         """Versions as rows, one for each candidate of each row. (n_pairs, p)."""

@@ -251,6 +251,10 @@ class DiffusionEditor(DocumentedMixin, BaseEstimator):
             edits = self._edits(images, pairs, keys)
         return images.restored(edits)
 
+    def release(self) -> None:
+        """Let the model go, and its memory; the next edit loads it again."""
+        self._loaded = None
+
     def _edits(
         self, images: EditedImages, pairs: Pairs, keys: list[bytes]
     ) -> NDArray[np.uint8]:

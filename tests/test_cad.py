@@ -173,6 +173,7 @@ class Darker(DiffusionEditor):
         assert [self.class_prompts[label] for label in labels]
         assert X.shape[1:] == (SIDE, SIDE)
         self.asked = True
+        self._loaded = "a model"
         return X[rows] * (0.5 + 0.2 * labels)[:, None, None].astype(X.dtype)
 
 
@@ -275,6 +276,7 @@ class TestVersions:
         images = images.clip(0, 1)
         clf = of_images(max_epochs=2, augmentation=Darker(class_prompts=PROMPTS))
         P = proba(clf, images, sets)
+        assert clf.augmentation._loaded is None  # room for what is trained
         plain = of_images(max_epochs=2, augmentation="none")
         assert not np.array_equal(P, proba(plain, images, sets))
         search = GridSearchCV(clf, {"augmentation__guidance_scale": [1, 5]}, cv=2)

@@ -785,6 +785,13 @@ class TestLoading:
         editor.set_params(precision="bfloat16")(images, [1], ["cat"])
         assert len(loads) == 2
 
+    def test_released_model_is_loaded_again(self, editor, images, loads):
+        edits = editor(images, [0], ["cat"])
+        editor.release()
+        assert editor._loaded is None
+        np.testing.assert_array_equal(editor(images, [0], ["cat"]), edits)
+        assert len(loads) == 2
+
     def test_precision_is_that_of_all_networks(self, editor, images):
         editor.set_params(precision="bfloat16")(images, [0], ["cat"])
         pipe = editor._loaded[1].pipe
