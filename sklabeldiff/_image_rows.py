@@ -28,6 +28,11 @@ def checked_shape(image_shape: Sequence[int]) -> tuple[int, int, int]:
 def as_rows(X: Any, image_shape: Sequence[int] | None, name: str = "X") -> Any:
     """Images as rows; anything else is left to the checks."""
     if image_shape is None:
+        if getattr(X, "ndim", 2) > 2:
+            raise ValueError(
+                f"{name} has shape {tuple(X.shape)}, not (n_samples, n_features). If "
+                f"it holds images, say so: image_shape={tuple(X.shape[1:])}."
+            )
         return X
     X = np.asarray(X) if isinstance(X, list) else X
     if getattr(X, "ndim", 2) <= 2:

@@ -648,6 +648,12 @@ def test_default_budget_grows_with_the_rows():
     assert [images._n_keys(n) for n in (100, 10_000)] == [200, 4096]
 
 
+def test_images_without_their_shape_are_told_what_to_say():
+    X, Y = np.zeros((4, 8, 8, 3)), np.eye(4)
+    with pytest.raises(ValueError, match=r"say so: image_shape=\(8, 8, 3\)"):
+        CADClassifier().fit(X, Y)
+
+
 def test_images_of_another_shape_are_refused(squares):
     images, sets, _ = squares
     with pytest.raises(
