@@ -47,7 +47,7 @@ $(BIN)/python:
 # PIP_ARGS or pip's configuration prefers, and the second line finds it settled.
 $(VENV)/.installed: pyproject.toml $(CONSTRAINTS) | $(BIN)/python
 	$(PIP_INSTALL) torch
-	$(PIP_INSTALL) -e ".[dev,vision,images,text,datasets,plot,bench]"
+	$(PIP_INSTALL) -e ".[dev,vision,images,text,datasets,ann,plot,bench]"
 	@touch $@
 
 $(VENV)/.installed-docs: $(VENV)/.installed

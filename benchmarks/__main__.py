@@ -18,6 +18,7 @@ from benchmarks import (  # noqa: E402
     generate,
     report,
     runner,
+    scaling,
     simclr,
     speed,
     unet,
@@ -45,6 +46,9 @@ def parser() -> argparse.ArgumentParser:
     sub = commands.add_parser("speed", help="training loop, memory, fit times")
     sub.add_argument("--repeats", type=int, default=5, metavar="N")
     sub.add_argument("--save", type=Path, metavar="FILE", help="markdown file")
+    sub = commands.add_parser("scaling", help="a thousand rows to a million")
+    scaling.add_arguments(sub)
+    sub.add_argument("--save", type=Path, metavar="FILE", help="markdown file")
     sub = commands.add_parser("encoding", help="images a second, against a bare loop")
     sub.add_argument("--save", type=Path, metavar="FILE", help="markdown file")
     sub = commands.add_parser("simclr", help="features learnt without labels")
@@ -67,6 +71,8 @@ def main(argv: list[str] | None = None) -> int:
     )
     if args.command == "speed":
         return speed.main(args.repeats, args.save, command)
+    if args.command == "scaling":
+        return scaling.main(args, command)
     if args.command == "encoding":
         return encoding.main(args.save, command)
     if args.command == "simclr":

@@ -116,7 +116,7 @@ class WithoutDiffusion:
         self.scaler_ = fit_standardizer(data, clf.standardize, clf.n_neighbors)
         Z = self.scaler_(data.X)
         c, mask = torch.as_tensor(Z), torch.as_tensor(data.Y)
-        S = torch.as_tensor(clf._graph_beliefs(Z, data))
+        S = torch.as_tensor(clf._graph_beliefs(Z, data, 0))
         self.kernel_, S, f = clf._kernel_beliefs(c, mask, S, data, generator)
         self.label_distribution_ = S.numpy()
         self.n_classes_ = mask.shape[1]

@@ -239,7 +239,7 @@ class ContrastiveClassifier(NetworkClassifier):
         params["device"] = device.type  # of whose generator the state is
         for left_out in ("checkpoint_dir", "verbose"):
             del params[left_out]
-        arrays: list[NDArray[Any]] = [*data]
+        arrays: list[NDArray[Any]] = data.arrays()
         ready = training.versions.ready
         if ready is not None:
             params["augmentation"] = "ready"  # of a function, repr is an address

@@ -34,20 +34,37 @@ if TYPE_CHECKING:
 class TrainingData(NamedTuple):
     """Checked training data.
 
-    ``X`` (n, p) float64 or float32, ``Y`` (n, C) bool, ``Ybar`` (n, C) float64 whose
-    rows sum to 1: equal belief in every candidate, or the user's weights.
+    ``X`` (n, p) float64 or float32, ``Y`` (n, C) bool, and the user's ``weights``
+    (n, C) float64, None where all candidates of a row weigh the same.
     """
 
     X: NDArray[np.floating]
     Y: NDArray[np.bool_]
-    Ybar: NDArray[np.float64]
+    weights: NDArray[np.float64] | None
+
+    @property
+    def Ybar(self) -> NDArray[np.float64]:
+        """Equal belief in every candidate, or the user's weights. (n, C).
+
+        Rows sum to 1. Made anew at every call: kept, it would be the largest array of a
+        table with few columns.
+        """
+        weights = self.Y if self.weights is None else self.weights
+        beliefs: NDArray[np.float64] = weights / weights.sum(axis=1, keepdims=True)
+        return beliefs
+
+    def arrays(self) -> list[NDArray[Any]]:
+        """Return all that was given, for a digest."""
+        given: list[NDArray[Any]] = [self.X, self.Y]
+        return given if self.weights is None else [*given, self.weights]
 
     def relative_weights(self) -> NDArray[np.float64]:
         """V: the weight of each candidate, 1 for the heaviest of its row. (n, C).
 
         The 0/1 mask, unless the user gave weights.
         """
-        return self.Ybar / self.Ybar.max(axis=1, keepdims=True)
+        beliefs = self.Ybar
+        return beliefs / beliefs.max(axis=1, keepdims=True)
 
 
 class CandidateClassifier(
@@ -86,11 +103,9 @@ class CandidateClassifier(
             )
         self.classes_ = classes
         # One memory layout, whatever y came in: products round by layout.
-        weights = Y.astype(np.float64, order="C")
-        self.candidate_sets_ = weights > 0
-        return TrainingData(
-            rows, self.candidate_sets_, weights / weights.sum(1, keepdims=True)
-        )
+        self.candidate_sets_ = np.ascontiguousarray(Y > 0)
+        weights = None if Y.dtype == bool else Y.astype(np.float64, order="C")
+        return TrainingData(rows, self.candidate_sets_, weights)
 
     def predict_proba(self, X: ArrayLike) -> NDArray[np.float32]:
         """Probability of each class.

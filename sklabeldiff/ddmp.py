@@ -38,6 +38,7 @@ from sklabeldiff.core.process import GaussianProcess
 from sklabeldiff.core.scaling import Standardizer
 from sklabeldiff.core.schedules import make_schedule
 from sklabeldiff.core.training import BatchLoss, EpochListener, Trainer, n_batches
+from sklabeldiff.neighbors import check_neighbors, search_by
 
 # max_epochs="auto": so many updates a row, within these bounds, and at least so many
 # passes over a large table.
@@ -74,6 +75,11 @@ class DDMPClassifier(NetworkClassifier):
     ----------
     n_neighbors : int, default=10
         Neighbours of each row in the graph of the first beliefs.
+    neighbors : {"auto", "exact"} or transformer, default="auto"
+        How they are searched: by comparing all pairs, or by a transformer such as
+        scikit-learn's ``KNeighborsTransformer`` or
+        :class:`~sklabeldiff.neighbors.ApproximateNeighbors`, whose ``n_neighbors`` is
+        set. "auto" compares up to 100 000 rows, and approximates above (extra ``ann``).
     label_similarity : {"jaccard"} or None, default="jaccard"
         Whether neighbours with unlike candidate sets lose influence.
     n_propagations : int, default=10
@@ -214,6 +220,7 @@ class DDMPClassifier(NetworkClassifier):
         self,
         n_neighbors: int = 10,
         *,
+        neighbors: Any = "auto",
         label_similarity: str | None = "jaccard",
         n_propagations: int = 10,
         prior_mean: str = "kernel",
@@ -241,6 +248,7 @@ class DDMPClassifier(NetworkClassifier):
         verbose: int = 0,
     ) -> None:
         self.n_neighbors = n_neighbors
+        self.neighbors = neighbors
         self.label_similarity = label_similarity
         self.n_propagations = n_propagations
         self.prior_mean = prior_mean
@@ -306,7 +314,7 @@ class DDMPClassifier(NetworkClassifier):
         scaler = fit_standardizer(data, self.standardize, self.n_neighbors)
         Z = scaler(data.X)
         c, Y = (torch.as_tensor(array, device=device) for array in (Z, data.Y))
-        S = torch.as_tensor(self._graph_beliefs(Z, data), device=device)
+        S = torch.as_tensor(self._graph_beliefs(Z, data, seed), device=device)
         kernel, S, f = self._kernel_beliefs(c, Y, S, data, generator)
 
         model = self._make_model(c.shape[1], Y.shape[1], device, generator)
@@ -350,6 +358,7 @@ class DDMPClassifier(NetworkClassifier):
         check_option("schedule", self.schedule, ("cosine", "linear"))
         check_option("refresh", self.refresh, ("bayes", "inverse", None))
         check_standardize(self.standardize)
+        check_neighbors(self.neighbors)
         check_option("preset", self.preset, ("paper", None))
         for name in (
             *("n_neighbors", "hidden", "n_timesteps"),
@@ -363,18 +372,18 @@ class DDMPClassifier(NetworkClassifier):
         check_number("max_epochs", self.max_epochs, 1, integer=True, or_word="auto")
 
     def _graph_beliefs(
-        self, Z: NDArray[np.float32], data: TrainingData
+        self, Z: NDArray[np.float32], data: TrainingData, seed: int
     ) -> NDArray[np.float32]:
         """S after passes over the graph (n, C). Section 3 of the method page."""
-        S = graph_beliefs(
+        return graph_beliefs(
             Z,
             data.Y,
-            data.Ybar,
+            data.Ybar.astype(np.float32),
             self.n_neighbors,
             self._setting("n_propagations"),
             use_similarity=self.label_similarity == "jaccard",
+            search=search_by(self.neighbors, self._device(), seed),
         )
-        return S.astype(np.float32)
 
     def _kernel_beliefs(
         self,
@@ -460,7 +469,7 @@ class DDMPClassifier(NetworkClassifier):
         params["device"] = self._device().type  # of whose generator the state is
         for name in ("checkpoint_dir", "verbose"):
             del params[name]
-        checkpoint = Checkpoint(self.checkpoint_dir, data, params)
+        checkpoint = Checkpoint(self.checkpoint_dir, data.arrays(), params)
         state = checkpoint.load(self._device())
         if state is not None:
             training.restore(state)

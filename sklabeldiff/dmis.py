@@ -532,7 +532,7 @@ class DMISClassifier(GenerationMixin, NetworkClassifier):
         params["device"] = self._device().type  # of whose generator the state is
         for name in ("checkpoint_dir", "verbose"):
             del params[name]
-        arrays: list[NDArray[Any]] = [*data]
+        arrays: list[NDArray[Any]] = data.arrays()
         if isinstance(self.backbone, nn.Module):
             arrays += state_arrays(self.backbone).values()
         checkpoint = Checkpoint(self.checkpoint_dir, arrays, params)

@@ -468,7 +468,7 @@ class DTMClassifier(NetworkClassifier):
         params = self.get_params(deep=False) | {"random_state": seed, "method": "DTM"}
         for name in ("checkpoint_dir", "verbose", "device"):
             del params[name]
-        arrays = [*data]
+        arrays = data.arrays()
         if isinstance(self.classifier, nn.Module):
             arrays += state_arrays(self.classifier).values()
         return Checkpoint(self.checkpoint_dir, arrays, params)

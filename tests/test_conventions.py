@@ -31,6 +31,7 @@ from sklabeldiff.calibration import (
 from sklabeldiff.datasets import make_candidate_sets
 from sklabeldiff.features import TorchFeatures
 from sklabeldiff.model_selection import CandidateStratifiedKFold
+from sklabeldiff.neighbors import ApproximateNeighbors
 
 API = Path(__file__).parents[1] / "docs" / "api.rst"
 CLASSIFIERS = [
@@ -61,7 +62,7 @@ def iris():
 class TestShown:
     @pytest.mark.parametrize(
         "estimator",
-        [*CLASSIFIERS, *EXTRACTORS, CandidateBinarizer()],
+        [*CLASSIFIERS, *EXTRACTORS, CandidateBinarizer(), ApproximateNeighbors()],
         ids=lambda e: type(e).__name__,
     )
     def test_link_leads_to_a_page_of_the_documentation(self, estimator):

@@ -171,13 +171,13 @@ def test_predictions_come_from_the_reverse_chain(iris, fitted, monkeypatch):
     X, _, _ = iris
     before = fitted.predict_proba(X)
     steps = []
-    forward = GatedDenoiser.forward
+    denoise = GatedDenoiser.denoise
 
-    def disturbed(self, s, t, c, f):
+    def disturbed(self, s, t, condition):
         steps.append(int(t[0]))
-        return forward(self, s, t, c, f) + torch.tensor([0.0, 0.0, 4.0])
+        return denoise(self, s, t, condition) + torch.tensor([0.0, 0.0, 4.0])
 
-    monkeypatch.setattr(GatedDenoiser, "forward", disturbed)
+    monkeypatch.setattr(GatedDenoiser, "denoise", disturbed)
     after = fitted.predict_proba(X)
     # Class 2 is now far above 1, hence no longer nearest to it.
     assert (before.argmax(1) == 2).mean() > 0.3

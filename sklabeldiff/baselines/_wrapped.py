@@ -175,7 +175,7 @@ class CandidateWeightedClassifier(CandidateClassifier):
         # In single precision, answers would differ with the number of rows.
         Z = scaler(data.X).astype(np.float64)
         if self.labels == "weighted":
-            beliefs = data.Ybar
+            beliefs: NDArray[np.floating] = data.Ybar
             rows, columns = np.nonzero(data.Y)
             weights = beliefs[rows, columns]
             self.estimator_ = estimator.fit(Z[rows], columns, sample_weight=weights)
@@ -195,7 +195,7 @@ class CandidateWeightedClassifier(CandidateClassifier):
 
     def _propagated(
         self, Z: NDArray[np.float64], data: TrainingData
-    ) -> tuple[NDArray[np.float64], NDArray[np.intp]]:
+    ) -> tuple[NDArray[np.floating], NDArray[np.intp]]:
         """Beliefs (n, C) and their argmax (n,)."""
         beliefs = graph_beliefs(
             Z, data.Y, data.Ybar, self.n_neighbors, self.n_propagations

@@ -5,9 +5,16 @@ c      (b, p)  condition: the features of the row
 f      (b, C)  prior mean of the row
 t      (b,)    diffusion step, 1..L
 H      width of a hidden layer;  D width of a token
+
+A denoiser has two parts. ``condition(c, f)`` is what rows contribute: it does not
+depend on the step, and a chain of steps computes it once. ``denoise(s, t, condition)``
+is what a step adds.
 """
 
 from __future__ import annotations
+
+from itertools import chain
+from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -20,6 +27,8 @@ N_HEADS = 4
 N_BLOCKS = 2
 MAX_CLASSES_FOR_SELF_ATTENTION = 200  # its cost grows with the square of the classes
 STEP_EMBEDDING_SCALE = 0.3
+
+Condition = tuple[Tensor, ...]
 
 
 class StepGate(nn.Module):
@@ -37,8 +46,37 @@ class StepGate(nn.Module):
         """(b, n_in), (b,) -> (b, n_out)."""
         return self.gates[t] * self.linear(u)
 
+    def rest(self, u: Tensor) -> Tensor:
+        """Apply the last columns of the weights alone, and no gate.
 
-class GatedDenoiser(nn.Module):
+        (b, m) -> (b, n_out).
+        """
+        weight = self.linear.weight[:, -u.shape[1] :]
+        return functional.linear(u, weight, self.linear.bias)
+
+    def with_rest(self, u: Tensor, rest: Tensor, t: Tensor) -> Tensor:
+        """`forward` from the first columns and `rest`. (b, n_in - m) -> (b, n_out)."""
+        weight = self.linear.weight[:, : u.shape[1]]
+        return self.gates[t] * torch.addmm(rest, u, weight.t())
+
+
+class Denoiser(nn.Module):
+    """A network that denoises labels of rows."""
+
+    def condition(self, c: Tensor, f: Tensor) -> Condition:
+        """Return what does not depend on the step. (b, p), (b, C)."""
+        raise NotImplementedError
+
+    def denoise(self, s: Tensor, t: Tensor, condition: Condition) -> Tensor:
+        """(b, C), (b,), `condition` of the same rows -> (b, C)."""
+        raise NotImplementedError
+
+    def forward(self, s: Tensor, t: Tensor, c: Tensor, f: Tensor) -> Tensor:
+        """(b, C), (b,), (b, p), (b, C) -> (b, C)."""
+        return self.denoise(s, t, self.condition(c, f))
+
+
+class GatedDenoiser(Denoiser):
     """LRA's network: label and features, gated by step, times an embedding of the row.
 
     After the conditional model of LRA-diffusion (Chen et al., NeurIPS 2023); the
@@ -67,13 +105,18 @@ class GatedDenoiser(nn.Module):
         self.norms = nn.ModuleList(nn.BatchNorm1d(hidden) for _ in widths)
         self.out = zero_linear(hidden, n_classes)
 
-    def forward(self, s: Tensor, t: Tensor, c: Tensor, f: Tensor) -> Tensor:
-        """(b, C), (b,), (b, p), (b, C) -> (b, C)."""
-        z = self.embed(c)
-        h = torch.cat([s, f, c], dim=1)
-        for depth, (gate, norm) in enumerate(zip(self.gates, self.norms, strict=True)):
+    def condition(self, c: Tensor, f: Tensor) -> Condition:
+        """Embedding (b, H), and what prior mean and features add to layer 1 (b, H)."""
+        first = cast(StepGate, self.gates[0])
+        return self.embed(c), first.rest(torch.cat([f, c], dim=1))
+
+    def denoise(self, s: Tensor, t: Tensor, condition: Condition) -> Tensor:
+        """(b, C), (b,), `condition` of the same rows -> (b, C)."""
+        z, rest = condition
+        first = cast(StepGate, self.gates[0])
+        h = z * functional.softplus(self.norms[0](first.with_rest(s, rest, t)))
+        for gate, norm in zip(self.gates[1:], self.norms[1:], strict=True):
             h = functional.softplus(norm(gate(h, t)))
-            h = z * h if depth == 0 else h
         return self.out(h)
 
 
@@ -87,16 +130,25 @@ class Attention(nn.Module):
         self.value = linear(width, width, generator)
         self.out = linear(width, width, generator)
 
+    def memory(self, v: Tensor) -> tuple[Tensor, Tensor]:
+        """Keys and values of tokens v. (b, G, D) -> (b, heads, G, d) each."""
+        return _heads(self.key(v)), _heads(self.value(v))
+
     def forward(self, u: Tensor, v: Tensor) -> Tensor:
         """Tokens u look at tokens v. (b, Q, D), (b, G, D) -> (b, Q, D)."""
+        return self.look(u, *self.memory(v))
 
-        def heads(x: Tensor) -> Tensor:
-            return x.unflatten(-1, (N_HEADS, -1)).transpose(1, 2)  # (b, heads, Q, d)
-
+    def look(self, u: Tensor, keys: Tensor, values: Tensor) -> Tensor:
+        """Tokens u look at a `memory`. (b, Q, D) -> (b, Q, D)."""
         looked = functional.scaled_dot_product_attention(
-            heads(self.query(u)), heads(self.key(v)), heads(self.value(v))
+            _heads(self.query(u)), keys, values
         )
         return self.out(looked.transpose(1, 2).flatten(2))
+
+
+def _heads(x: Tensor) -> Tensor:
+    """(b, Q, D) -> (b, heads, Q, d)."""
+    return x.unflatten(-1, (N_HEADS, -1)).transpose(1, 2)
 
 
 class AttentionBlock(nn.Module):
@@ -113,16 +165,16 @@ class AttentionBlock(nn.Module):
         )
         self.norms = nn.ModuleList(nn.LayerNorm(width) for _ in range(3))
 
-    def forward(self, u: Tensor, v: Tensor) -> Tensor:
-        """(b, C, D), (b, G, D) -> (b, C, D)."""
+    def forward(self, u: Tensor, keys: Tensor, values: Tensor) -> Tensor:
+        """Class tokens (b, C, D), `Attention.memory` of the features -> (b, C, D)."""
         if self.among is not None:
             own = self.norms[0](u)
             u = u + self.among(own, own)
-        u = u + self.across(self.norms[1](u), v)
+        u = u + self.across.look(self.norms[1](u), keys, values)
         return u + self.think(self.norms[2](u))
 
 
-class AttentionDenoiser(nn.Module):
+class AttentionDenoiser(Denoiser):
     """Cross-attention between class tokens and feature tokens, as DDMP describes it.
 
     Sizes are not in the paper; this is a reconstruction.
@@ -156,18 +208,28 @@ class AttentionDenoiser(nn.Module):
         self.out_norm = nn.LayerNorm(width)
         self.out = zero_linear(width, 1)
 
-    def forward(self, s: Tensor, t: Tensor, c: Tensor, f: Tensor) -> Tensor:
-        """(b, C), (b,), (b, p), (b, C) -> (b, C)."""
-        labels = s[..., None] * self.label + f[..., None] * self.prior  # (b, C, D)
-        u = self.classes + labels + self.steps[t][:, None]
+    def condition(self, c: Tensor, f: Tensor) -> Condition:
+        """Class tokens (b, C, D); keys and values of the features, for each block."""
+        tokens = self.classes + f[..., None] * self.prior
         v = self.features(c).unflatten(-1, (N_FEATURE_TOKENS, -1))
         v = self.feature_norm(v)  # (b, G, D)
-        for block in self.blocks:
-            u = block(u, v)
+        memories = (cast(AttentionBlock, b).across.memory(v) for b in self.blocks)
+        return tokens, *chain.from_iterable(memories)
+
+    def denoise(self, s: Tensor, t: Tensor, condition: Condition) -> Tensor:
+        """(b, C), (b,), `condition` of the same rows -> (b, C)."""
+        tokens, *memory = condition
+        keys, values = memory[::2], memory[1::2]
+        u = tokens + s[..., None] * self.label + self.steps[t][:, None]
+        for block, *pair in zip(self.blocks, keys, values, strict=True):
+            u = block(u, *pair)
         return self.out(self.out_norm(u)).squeeze(-1)
 
 
-DENOISERS = {"gated": GatedDenoiser, "attention": AttentionDenoiser}
+DENOISERS: dict[str, type[Denoiser]] = {
+    "gated": GatedDenoiser,
+    "attention": AttentionDenoiser,
+}
 
 
 def make_denoiser(
@@ -177,7 +239,7 @@ def make_denoiser(
     n_timesteps: int,
     hidden: int,
     generator: torch.Generator,
-) -> nn.Module:
+) -> Denoiser:
     """Build the denoiser called ``network``, on the CPU."""
     kind = DENOISERS[network]
     return kind(n_features, n_classes, n_timesteps, hidden, generator)

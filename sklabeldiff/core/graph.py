@@ -15,35 +15,51 @@ Pass:  S_i <- rownorm( Y_i o ( alpha sum_j W_ij S_j + (1 - alpha) Ybar_i ) )
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from scipy.sparse import csr_array
 from sklearn.neighbors import NearestNeighbors
+
+from .neighbours import exact_search
 
 ALPHA = 0.95  # share of the neighbours in a pass
 MIN_SIGMA = 1e-12  # duplicated rows are at distance zero
 BLOCK_ROWS = 4096  # rows whose k x C set comparisons are in memory at a time
 
-Floats = NDArray[np.float64]
+Floats = NDArray[np.floating]
 Mask = NDArray[np.bool_]
 Indices = NDArray[np.intp]
+Search = Callable[[NDArray[np.floating], int], tuple[Floats, Indices]]
 
 
 def nearest_neighbours(
-    X: NDArray[np.floating], n_neighbors: int
+    X: NDArray[np.floating], n_neighbors: int, device: torch.device | str = "cpu"
 ) -> tuple[Floats, Indices]:
     """Find the other rows nearest to each row. (n, p) -> (n, k) distances, indices.
 
-    A row is never its own neighbour, also where it has duplicates.
+    A row is never its own neighbour, also where it has duplicates. On a GPU the search
+    is ours; on the CPU it is scikit-learn's, which knows trees for few columns.
     """
     k = min(n_neighbors, len(X) - 1)
+    if torch.device(device).type != "cpu":
+        found = exact_search(torch.as_tensor(X, device=device), k)
+        distances, indices = (a.cpu().numpy() for a in found)
+        return distances, indices
     search = NearestNeighbors(n_neighbors=k + 1).fit(X)
     distances, indices = search.kneighbors(X)
-    own = indices == np.arange(len(X))[:, None]
+    return without_self(distances, indices)
+
+
+def without_self(distances: Floats, indices: Indices) -> tuple[Floats, Indices]:
+    """Drop each row from its own neighbours. (n, k + 1) -> (n, k)."""
+    own = indices == np.arange(len(indices))[:, None]
     # Among many duplicates a row may not find itself: then the farthest has to go.
     own[~own.any(axis=1), -1] = True
-    shape = (len(X), k)
-    return distances[~own].reshape(shape).astype(float), indices[~own].reshape(shape)
+    shape = (len(indices), indices.shape[1] - 1)
+    return distances[~own].reshape(shape), indices[~own].reshape(shape)
 
 
 def jaccard(Y: Mask, neighbours: Indices) -> Floats:
@@ -77,7 +93,10 @@ def propagate(
     """Beliefs after ``n_passes`` passes over the graph. (n, C)."""
     S = Ybar
     for _ in range(n_passes):
-        S = Y * (alpha * (W @ S) + (1 - alpha) * Ybar)
+        S = W @ S
+        S *= alpha
+        S += (1 - alpha) * Ybar
+        S *= Y
         S /= S.sum(1, keepdims=True)  # never zero: alpha < 1 and Ybar is on Y
     return S
 
@@ -89,10 +108,19 @@ def graph_beliefs(
     n_neighbors: int,
     n_passes: int,
     use_similarity: bool = True,
+    search: Search = nearest_neighbours,
 ) -> Floats:
     """Beliefs from scaled rows and candidate sets, all steps in one. (n, C)."""
     if n_passes == 0:
         return Ybar
-    distances, neighbours = nearest_neighbours(Z, n_neighbors)
-    similarity = jaccard(Y, neighbours) if use_similarity else None
-    return propagate(edge_weights(distances, neighbours, similarity), Y, Ybar, n_passes)
+    W = _edges(Z, Y if use_similarity else None, n_neighbors, search)
+    return propagate(W.astype(Ybar.dtype), Y, Ybar, n_passes)
+
+
+def _edges(
+    Z: NDArray[np.floating], Y: Mask | None, n_neighbors: int, search: Search
+) -> csr_array:
+    """W of rows and, where they count, candidate sets. (n, n) sparse."""
+    distances, neighbours = search(Z, n_neighbors)
+    similarity = None if Y is None else jaccard(Y, neighbours)
+    return edge_weights(distances, neighbours, similarity)

@@ -30,7 +30,7 @@ sets of held-out rows are most likely: no true label is used.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from itertools import product
 
@@ -45,7 +45,10 @@ from .transitions import (
 )
 
 # Landmarks, and the entries of an n x m table above which there are fewer: 80 MB each.
+# Of still larger tables a sample of rows is smoothed, and answers for the others.
 N_LANDMARKS, MIN_LANDMARKS, MAX_ENTRIES = 600, 100, 2e7
+MAX_ROWS = 100_000
+OTHER_ROWS = 16_384  # of which answers are made at a time
 N_PASSES = 10
 MIN_EIGENVALUE = 1e-6  # relative; smaller kernel directions are noise
 MIN_FREEDOM = 1e-3  # 1 - h of a row that only its own label explains
@@ -60,6 +63,7 @@ KERNELS = (
     ("laplacian", 1.5),
 )
 RIDGES = (0.03, 0.3)
+Correction = Callable[[Tensor], Tensor]
 # The search looks at a sample: for what it decides, more rows change nothing.
 SEARCH_ROWS, SEARCH_LANDMARKS, SEARCH_HELD_OUT = 1500, 250, 1000
 N_FOLDS = 5
@@ -95,6 +99,27 @@ def set_likelihood(Y: Tensor, T: Tensor, gamma: float) -> Tensor:
     """P(Y_i | T)^gamma of each class, largest 1. (n, C), (C, C) -> (n, C)."""
     ll = set_log_likelihood(Y, T)
     return torch.exp(gamma * (ll - ll.amax(1, keepdim=True)))
+
+
+def learn_correction(
+    S: Tensor, Y: Tensor, pi: Tensor, balanced: bool, gamma: float
+) -> Correction:
+    """Learn what a pass multiplies answers with from the beliefs before it.
+
+    Of sets (b, C) it makes factors that broadcast to (b, C).
+    """
+    if balanced:
+        factors = pi / S.mean(0).clamp(min=MIN_MASS)
+        return lambda sets: factors
+    T = set_transition(S, Y)
+    return lambda sets: set_likelihood(sets, T, gamma)
+
+
+def masked_beliefs(
+    A: Tensor, Y: Tensor, Ybar: Tensor, correction: Correction
+) -> Tensor:
+    """Beliefs from a smoother's answers. (b, C) -> (b, C)."""
+    return normalise_rows(Y * A.clamp(min=0) * correction(Y), Ybar)
 
 
 class RidgeSmoother:
@@ -157,12 +182,9 @@ class RidgeSmoother:
         pi, h = Ybar.mean(0), self.leverage(ridge)
         S = S if balanced else harden(S)
         for _ in range(N_PASSES):
-            A = self.leave_one_out(S, ridge, h).clamp(min=0)
-            if balanced:
-                A *= pi / S.mean(0).clamp(min=MIN_MASS)
-            else:
-                A *= set_likelihood(Y, set_transition(S, Y), gamma)
-            S = normalise_rows(Y * A, Ybar)
+            A = self.leave_one_out(S, ridge, h)
+            correction = learn_correction(S, Y, pi, balanced, gamma)
+            S = masked_beliefs(A, Y, Ybar, correction)
         return S
 
 
@@ -203,6 +225,9 @@ def fit_kernel_beliefs(
 ) -> tuple[KernelBeliefs, Tensor, Tensor]:
     """Disambiguate by the chosen smoothers.
 
+    Above ``MAX_ROWS`` rows a sample is smoothed. The others get its answers, which have
+    not seen their labels, and one pass.
+
     Parameters
     ----------
     X : Tensor of shape (n, p)
@@ -223,26 +248,44 @@ def fit_kernel_beliefs(
     prior : Tensor of shape (n, C)
         Leave-one-out answers for the training rows, their prior mean.
     """
+    drawn = torch.randperm(len(X), generator=generator)
+    n_smoothed = min(len(X), MAX_ROWS)
     n_landmarks = min(N_LANDMARKS, max(MIN_LANDMARKS, int(MAX_ENTRIES / len(X))))
-    rows = torch.randperm(len(X), generator=generator)[:n_landmarks]
-    Z = X[rows.to(X.device)]
+    Z = X[drawn[:n_landmarks].to(X.device)]
+    others = drawn[n_smoothed:].sort().values.to(X.device)
+    smoothed: slice | Tensor = slice(None)
+    if len(others):
+        smoothed = drawn[:n_smoothed].sort().values.to(X.device)
+    x, y, ybar, s = X[smoothed], Y[smoothed], Ybar[smoothed], S[smoothed]
+
     all_weights, all_offsets = [], []
     beliefs, prior = torch.zeros_like(S), torch.zeros_like(S)
     for choice in choices:
         white = whitening(Z, choice.kernel, choice.width)
-        F = kernel_matrix(X, Z, choice.kernel, choice.width) @ white
-        smoother = RidgeSmoother(F)
-        own = smoother.disambiguate(S, Y, Ybar, choice.ridge, choice.balanced, gamma)
-        beliefs += own / len(choices)
-        prior += smoother.leave_one_out(own, choice.ridge) / len(choices)
+        K = kernel_matrix(x, Z, choice.kernel, choice.width)
+        smoother = RidgeSmoother(K @ white)
+        del K
+        own = smoother.disambiguate(s, y, ybar, choice.ridge, choice.balanced, gamma)
+        beliefs[smoothed] += own / len(choices)
+        prior[smoothed] += smoother.leave_one_out(own, choice.ridge) / len(choices)
         weights, offset = smoother.predictor(own, choice.ridge)
-        all_weights.append(white @ weights)
+        del smoother
+        weights = white @ weights
+        correction = learn_correction(own, y, ybar.mean(0), choice.balanced, gamma)
+        for rows in others.split(OTHER_ROWS):
+            A = kernel_matrix(X[rows], Z, choice.kernel, choice.width) @ weights
+            A += offset
+            found = masked_beliefs(A, Y[rows], Ybar[rows], correction)
+            beliefs[rows] += found / len(choices)
+            prior[rows] += A / len(choices)
+        all_weights.append(weights)
         all_offsets.append(offset)
     fitted = KernelBeliefs(
         choices, Z, torch.stack(all_weights), torch.stack(all_offsets)
     )
     # One more division: an average of rows that sum to 1 is off by a rounding error.
-    return fitted, normalise_rows(beliefs, Ybar), prior
+    beliefs /= beliefs.sum(1, keepdim=True)
+    return fitted, beliefs, prior
 
 
 def held_out_folds(n: int, generator: torch.Generator) -> Iterator[Tensor]:

@@ -23,6 +23,7 @@ from torch import Tensor, nn
 
 from . import transitions
 from .blocks import in_blocks
+from .denoisers import Denoiser
 from .process import GaussianProcess
 from .training import Trainer
 
@@ -35,6 +36,7 @@ LEARN_SHARE, REFRESH_SHARE, DECAY_SHARE = 0.5, 0.3, 0.2
 MIN_AGREEMENT = 0.9  # below it the model contradicts the beliefs: no refresh
 SETTLED_LOSS, SETTLED_ROWS = 0.05, 0.01  # relative change; share of rows that change
 MIN_CHUNKS = 2  # chunks learnt before settling is believed
+REFRESHED_ROWS = 65_536  # at a time
 WATCHED_ROWS = 256  # rows whose beliefs tell whether training has settled
 
 Log = dict[str, Any]
@@ -46,7 +48,7 @@ class LabelDiffusion:
 
     Parameters
     ----------
-    denoiser : nn.Module
+    denoiser : Denoiser
     process : GaussianProcess
     n_sampling_steps : int
     trust : float
@@ -54,7 +56,7 @@ class LabelDiffusion:
         (0, 1]. With prediction of the noise it must be 1.
     """
 
-    denoiser: nn.Module
+    denoiser: Denoiser
     process: GaussianProcess
     n_sampling_steps: int
     trust: float = 1.0
@@ -88,9 +90,11 @@ class LabelDiffusion:
 
     def _generate(self, c: Tensor, f: Tensor) -> Tensor:
         """S_0 of one block, by the reverse chain."""
+        condition = self.denoiser.condition(c, f)
 
         def denoise(s: Tensor, t: Tensor) -> Tensor:
-            return self.trust * self.denoiser(s, t, c, f)
+            # All rows are at one step.
+            return self.trust * self.denoiser.denoise(s, t[:1], condition)
 
         return self.process.ddim(denoise, f, f, self.n_sampling_steps)
 
@@ -118,10 +122,20 @@ class RefreshRule:
     def __call__(self, S: Tensor, S0: Tensor, P: Tensor, Y: Tensor) -> Tensor:
         """Refresh the beliefs S. (n, C) each -> (n, C)."""
         if self.kind == "bayes":
-            Tset = transitions.set_transition(S, Y)
-            R = transitions.bayes_refresh(S0, P, Y, Tset, self.gamma)
+            T = transitions.set_transition(S, Y)
         else:
-            R = transitions.inverse_refresh(S0, P, Y, transitions.row_transition(S, Y))
+            T = transitions.row_transition(S, Y)
+        blocks = zip(*(a.split(REFRESHED_ROWS) for a in (S, S0, P, Y)), strict=True)
+        return torch.cat([self._refreshed(T, *block) for block in blocks])
+
+    def _refreshed(
+        self, T: Tensor, S: Tensor, S0: Tensor, P: Tensor, Y: Tensor
+    ) -> Tensor:
+        """Beliefs of some rows, given the transition matrix of all. (b, C)."""
+        if self.kind == "bayes":
+            R = transitions.bayes_refresh(S0, P, Y, T, self.gamma)
+        else:
+            R = transitions.inverse_refresh(S0, P, Y, T)
         confident = transitions.confident_rows(P, Y, self.gate)[:, None]
         return torch.where(confident, (1 - self.eta) * S + self.eta * R, S)
 

@@ -8,6 +8,7 @@ rows have more similar sets.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -17,6 +18,7 @@ from .graph import jaccard, nearest_neighbours
 
 MIN_SCALE = 1e-6  # a column that hardly varies is left in its own unit
 SAMPLE_ROWS = 5000  # enough to compare two means
+BLOCK_ENTRIES = 2**20  # in double at a time: 8 MB
 # Row scaling throws information away, so it has to earn its place.
 MIN_GAIN = 1.05
 
@@ -41,7 +43,7 @@ class Standardizer:
     def fit(cls, X: Floats, equal_norm: bool = False) -> Standardizer:
         """Learn centres and scales of the columns of X, (n, p)."""
         mean = X.mean(0, dtype=np.float64)
-        scale = X.std(0, dtype=np.float64)
+        scale = np.sqrt(sum(((x - mean) ** 2).sum(0) for x in _blocks(X)) / len(X))
         return cls(mean, np.where(scale > MIN_SCALE, scale, 1.0), equal_norm)
 
     @classmethod
@@ -51,11 +53,20 @@ class Standardizer:
 
     def __call__(self, X: Floats) -> NDArray[np.float32]:
         """Scale rows. (n, p) -> (n, p)."""
-        Z = (X - self.mean) / self.scale
-        if self.equal_norm:
-            norm = np.linalg.norm(Z, axis=1, keepdims=True)
-            Z *= np.sqrt(Z.shape[1]) / np.maximum(norm, MIN_SCALE)
-        return np.ascontiguousarray(Z, dtype=np.float32)  # products round by layout
+        Z = np.empty(X.shape, dtype=np.float32)  # one layout: products round by it
+        for x, out in zip(_blocks(X), _blocks(Z), strict=True):
+            z = (x - self.mean) / self.scale
+            if self.equal_norm:
+                norm = np.linalg.norm(z, axis=1, keepdims=True)
+                z *= np.sqrt(z.shape[1]) / np.maximum(norm, MIN_SCALE)
+            out[:] = z
+        return Z
+
+
+def _blocks(X: Floats) -> Iterator[Floats]:
+    """Yield views of some rows each."""
+    rows = max(1, BLOCK_ENTRIES // X.shape[1])
+    return (X[start : start + rows] for start in range(0, len(X), rows))
 
 
 def neighbour_agreement(Z: Floats, Y: NDArray[np.bool_], n_neighbors: int) -> float:

@@ -24,6 +24,7 @@ PSEUDO_COUNT = 1.0  # r: prior rows a class, so that an empty class has a matrix
 MIN_CLASS_ROWS = 5.0  # below this many rows, a class says nothing about its candidates
 CLIP = 1e-3  # keeps one surprising candidate from outweighing everything else
 PINV_RIDGE = 1e-3  # Trow may be singular; this makes its inverse exist
+BLOCK_ROWS = 65_536  # counted at a time
 COLLAPSE_SHARE = 0.1  # a class left with less than this share of its mass is lost
 
 
@@ -57,11 +58,20 @@ def set_transition(S: Tensor, Y: Tensor) -> Tensor:
     and would feed the error back (section 6.1). A class believed in fewer than
     ``MIN_CLASS_ROWS`` rows gets the average row.
     """
-    told = ~Y.all(1, keepdim=True)
-    hard, mask = (harden(S) * told).double(), (Y & told).double()
-    average = mask.sum(0) / told.sum().clamp(min=1)  # m_j
-    rows = hard.sum(0)[:, None]
-    matrix = (hard.T @ mask + PSEUDO_COUNT * average) / (rows + PSEUDO_COUNT)
+    n_classes = S.shape[1]
+    matrix = S.new_zeros((n_classes, n_classes), dtype=torch.double)
+    rows, candidates = matrix[0].clone(), matrix[0].clone()
+    n_told = 0
+    for s, y in zip(S.split(BLOCK_ROWS), Y.split(BLOCK_ROWS), strict=True):
+        told = ~y.all(1)
+        hard, mask = harden(s[told]).double(), y[told].double()
+        matrix += hard.T @ mask
+        rows += hard.sum(0)
+        candidates += mask.sum(0)
+        n_told += len(mask)
+    average = candidates / max(1, n_told)  # m_j
+    rows = rows[:, None]
+    matrix = (matrix + PSEUDO_COUNT * average) / (rows + PSEUDO_COUNT)
     matrix = torch.where(rows < MIN_CLASS_ROWS, average, matrix)
     return matrix.fill_diagonal_(1.0).to(S.dtype)
 

@@ -190,6 +190,31 @@ def test_prior_mean_leaves_one_out_in_training_and_not_after(blobs, generator):
     assert torch.equal(S.argmax(1), blobs.y)
 
 
+@pytest.mark.parametrize("balanced", [True, False])
+def test_rows_beyond_the_sample_are_answered_as_new_ones(blobs, monkeypatch, balanced):
+    choice = KernelChoice("gaussian", 1.0, RIDGE, balanced)
+
+    def fit(rows, seed):
+        gen = torch.Generator().manual_seed(seed)
+        tables = (table[rows] for table in (blobs.X, blobs.Y, blobs.Ybar, blobs.Ybar))
+        return fit_kernel_beliefs(*tables, [choice], GAMMA, gen)
+
+    monkeypatch.setattr(kernels, "MAX_ROWS", 60)
+    monkeypatch.setattr(kernels, "OTHER_ROWS", 7)
+    fitted, S, prior = fit(slice(None), 3)
+    drawn = torch.randperm(90, generator=torch.Generator().manual_seed(3))
+    sample, others = drawn[:60].sort().values, drawn[60:]
+    assert_close(prior[others], fitted.prior_mean(blobs.X[others]))
+    assert not torch.allclose(prior[sample], fitted.prior_mean(blobs.X[sample]))
+    assert_close(S.sum(1), torch.ones(90))
+    assert torch.all(S[~blobs.Y] == 0)
+    assert torch.equal(S.argmax(1), blobs.y)
+    # The sample is as it would be alone, but for the landmarks.
+    monkeypatch.setattr(kernels, "MAX_ROWS", 100)
+    _, alone, _ = fit(sample, 0)
+    assert_close(S[sample], alone, rtol=0, atol=1e-3)
+
+
 def test_several_choices_are_averaged(blobs):
     choices = [CHOICE, KernelChoice("laplacian", 0.3, 0.03, False)]
 

@@ -9,7 +9,8 @@ from torch import nn
 from torch.testing import assert_close
 
 from sklabeldiff.core import label_diffusion
-from sklabeldiff.core.denoisers import make_denoiser
+from sklabeldiff.core.blocks import BLOCK_ROWS
+from sklabeldiff.core.denoisers import Denoiser, make_denoiser
 from sklabeldiff.core.label_diffusion import (
     TEMPERATURE,
     LabelDiffusion,
@@ -62,14 +63,17 @@ def make_training(problem, S=None, *, rule=BAYES, target="sharp", **options):
     )
 
 
-class Answer(nn.Module):
+class Answer(Denoiser):
     """A denoiser that always returns the same."""
 
     def __init__(self, value):
         super().__init__()
         self.value = torch.as_tensor(value)
 
-    def forward(self, s, t, c, f):
+    def condition(self, c, f):
+        return ()
+
+    def denoise(self, s, t, condition):
         return self.value.expand_as(s)
 
 
@@ -198,6 +202,36 @@ def test_any_batch_split_gives_the_same_answer(trained, size):  # check 7
     assert torch.equal(torch.cat(parts), model.label_distribution(c, f))
 
 
+@pytest.mark.parametrize("network", ["gated", "attention"])
+def test_chain_answers_as_the_whole_network_at_every_step(network, generator):
+    rows = SimpleNamespace(X=torch.zeros((1, 2)), Y=torch.zeros((1, 3)))
+    model = make_model(rows, network=network)
+    model.denoiser.out.weight.data.normal_(generator=generator)
+    c = torch.randn((BLOCK_ROWS, 2), generator=generator)
+    f = torch.rand((BLOCK_ROWS, 3), generator=generator)
+    model.denoiser.eval()
+    s0 = model.process.ddim(lambda s, t: model.denoiser(s, t, c, f), f, f, 5)
+    expected = torch.softmax(-((s0 - 1) ** 2) / TEMPERATURE, dim=1)
+    assert_close(model.label_distribution(c, f), expected)
+    assert (
+        expected - torch.softmax(-((f - 1) ** 2) / TEMPERATURE, 1)
+    ).abs().max() > 0.1
+
+
+@pytest.mark.parametrize(
+    "network, branch", [("gated", "embed"), ("attention", "features")]
+)
+def test_branch_of_the_features_runs_once_a_row(network, branch, generator):
+    rows = SimpleNamespace(X=torch.zeros((1, 2)), Y=torch.zeros((1, 3)))
+    model = make_model(rows, network=network)
+    seen = []
+    part = getattr(model.denoiser, branch)
+    part.register_forward_hook(lambda module, args, out: seen.append(len(args[0])))
+    n = 2 * BLOCK_ROWS
+    model.label_distribution(torch.zeros((n, 2)), torch.zeros((n, 3)))
+    assert sum(seen) == n
+
+
 def test_prediction_leaves_the_global_generator_alone(trained):  # check 7
     before = torch.get_rng_state()
     trained[0].label_distribution(*trained[1:])
@@ -308,6 +342,15 @@ def test_refresh_that_empties_a_class_is_dropped_and_ends_refreshes(  # check 15
 def test_rule_none_never_looks(blobs, monkeypatch):
     rule = RefreshRule(None, gamma=0.3, eta=0.5, gate=0.9)
     assert refreshed(blobs, blobs.Ybar, None, rule, monkeypatch).history == []
+
+
+@pytest.mark.parametrize("kind", ["bayes", "inverse"])
+def test_refresh_has_no_seam_between_blocks(blobs, kind, monkeypatch):
+    rule = RefreshRule(kind, gamma=0.3, eta=0.5, gate=0.9)
+    rows = blobs.Ybar, blobs.Ybar, blobs.truth, blobs.Y
+    whole = rule(*rows)
+    monkeypatch.setattr(label_diffusion, "REFRESHED_ROWS", 7)
+    assert_close(rule(*rows), whole, rtol=0, atol=1e-7)
 
 
 def test_unsure_rows_keep_their_beliefs(blobs):

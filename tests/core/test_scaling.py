@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from sklabeldiff.core import scaling
 from sklabeldiff.core.scaling import (
     Standardizer,
     choose_row_scaling,
@@ -21,6 +22,16 @@ def test_columns_get_mean_zero_and_variance_one(X):
     assert Z.dtype == np.float32
     np.testing.assert_allclose(Z.mean(0), 0, atol=1e-5)
     np.testing.assert_allclose(Z.std(0), 1, atol=1e-5)
+
+
+@pytest.mark.parametrize("equal_norm", [False, True])
+def test_there_is_no_seam_between_blocks(X, equal_norm, monkeypatch):
+    whole = Standardizer.fit(X, equal_norm)
+    Z = whole(X)
+    monkeypatch.setattr(scaling, "BLOCK_ENTRIES", 7 * 4)
+    parts = Standardizer.fit(X, equal_norm)
+    np.testing.assert_allclose(parts.scale, whole.scale, rtol=1e-12)
+    np.testing.assert_array_equal(whole(X), Z)
 
 
 def test_constant_column_is_centred_only(X):

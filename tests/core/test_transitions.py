@@ -8,6 +8,7 @@ from sklearn.model_selection import StratifiedKFold
 from sklearn.preprocessing import StandardScaler
 from torch.testing import assert_close
 
+from sklabeldiff.core import transitions
 from sklabeldiff.core.graph import (
     edge_weights,
     jaccard,
@@ -72,6 +73,13 @@ def test_set_transition_finds_the_flip_rate(flips):  # check 10
     off = T[~torch.eye(N_CLASSES, dtype=bool)]
     bound = 4 * (RATE * (1 - RATE) / (len(S) / N_CLASSES)) ** 0.5
     assert torch.all((off - RATE).abs() < bound)
+
+
+def test_set_transition_has_no_seam_between_blocks(flips, monkeypatch):
+    S, Y = flips[:2]
+    whole = set_transition(S, Y)
+    monkeypatch.setattr(transitions, "BLOCK_ROWS", 7)
+    assert torch.equal(set_transition(S, Y), whole)
 
 
 def test_row_transition_is_stochastic_and_dominated_by_its_diagonal(flips):  # check 10

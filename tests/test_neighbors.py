@@ -1,0 +1,169 @@
+"""The approximate search, and how DDMP asks for neighbours."""
+
+import pickle
+
+import numpy as np
+import pytest
+from sklearn.base import clone
+from sklearn.neighbors import KNeighborsTransformer
+from sklearn.utils.estimator_checks import parametrize_with_checks
+
+from sklabeldiff import DDMPClassifier, neighbors
+from sklabeldiff.datasets import make_candidate_sets
+from sklabeldiff.neighbors import ApproximateNeighbors, search_by
+
+
+@parametrize_with_checks([ApproximateNeighbors(n_neighbors=1)])
+def test_checks_of_scikit_learn(estimator, check):
+    check(estimator)
+
+
+@pytest.fixture(scope="module")
+def clouds():
+    """400 rows around 5 centres, and candidate sets."""
+    rng = np.random.default_rng(0)
+    y = np.arange(400) % 5
+    X = 4 * rng.standard_normal((5, 6))[y] + rng.standard_normal((400, 6))
+    return X, make_candidate_sets(y, rate=0.4, random_state=0), y
+
+
+def graphs(X, **params):
+    exact = KNeighborsTransformer(mode="distance", n_neighbors=7).fit_transform(X)
+    ours = ApproximateNeighbors(7, random_state=0, **params).fit_transform(X)
+    return ours, exact
+
+
+class TestSearch:
+    def test_all_lists_give_what_the_exact_search_gives(self, clouds):
+        ours, exact = graphs(clouds[0], n_probes=10_000)
+        np.testing.assert_array_equal(ours.indices, exact.indices)
+        np.testing.assert_allclose(ours.data, exact.data, atol=1e-3)
+        np.testing.assert_array_equal(ours.indptr, exact.indptr)
+
+    def test_more_lists_find_more(self, clouds, monkeypatch):
+        monkeypatch.setattr(neighbors, "LISTS_PER_ROOT", 1)  # of 20 rows each
+        found = []
+        for n_probes in (1, 4, 16):
+            ours, exact = graphs(clouds[0], n_probes=n_probes)
+            pairs = zip(*(g.indices.reshape(-1, 8) for g in (ours, exact)), strict=True)
+            found.append(np.mean([np.isin(e, o).mean() for o, e in pairs]))
+        assert found[0] < found[1] < found[2]
+        assert found[0] < 0.9 < found[2]
+
+    def test_row_with_too_few_in_its_lists_is_compared_with_all(self):
+        X = np.vstack([np.zeros((50, 2)), 100 + np.arange(8.0).reshape(4, 2)])
+        graph = ApproximateNeighbors(7, n_probes=1, random_state=0).fit_transform(X)
+        assert (np.diff(graph.indptr) == 8).all()
+        assert graph.indices.min() >= 0
+
+    def test_new_rows_find_rows_of_fit(self, clouds):
+        X = clouds[0]
+        search = ApproximateNeighbors(3, random_state=0).fit(X[:300])
+        graph = search.transform(X[300:])
+        assert graph.shape == (100, 300)
+        np.testing.assert_array_equal(
+            search.transform(X[:300]).indices.reshape(300, 4)[:, 0], np.arange(300)
+        )
+
+    def test_seed_and_pickle_repeat_the_answer(self, clouds):
+        X = clouds[0]
+        search = ApproximateNeighbors(n_probes=1, random_state=3).fit(X)
+        again = clone(search).fit(X)
+        for other in (again, pickle.loads(pickle.dumps(search))):
+            same = other.transform(X) != search.transform(X)
+            assert same.nnz == 0
+
+    def test_too_few_rows_are_told(self):
+        with pytest.raises(ValueError, match=r"n_neighbors=5 .* 4 rows of fit"):
+            ApproximateNeighbors(5).fit_transform(np.eye(4))
+
+    @pytest.mark.parametrize("params", [{"n_neighbors": 0}, {"n_probes": 0}])
+    def test_bad_settings_are_told(self, params):
+        with pytest.raises(ValueError, match=next(iter(params))):
+            ApproximateNeighbors(**params).fit(np.eye(4))
+
+    def test_missing_package_is_named_with_its_extra(self, monkeypatch):
+        monkeypatch.setitem(__import__("sys").modules, "faiss", None)
+        with pytest.raises(ImportError, match=r"sklabeldiff\[ann\]"):
+            ApproximateNeighbors(1).fit(np.eye(4))
+
+
+class TestOfDDMP:
+    def test_exact_transformer_gives_the_same_model(self, clouds):
+        X, Y, _ = clouds
+        first, second = (
+            DDMPClassifier(neighbors=n, max_epochs=2, random_state=0).fit(X, Y)
+            for n in ("exact", KNeighborsTransformer(mode="distance"))
+        )
+        np.testing.assert_allclose(
+            second.initial_label_distribution_,
+            first.initial_label_distribution_,
+            atol=1e-5,
+        )
+
+    def test_graph_may_be_in_the_order_of_its_columns(self, clouds):
+        X = clouds[0].astype(np.float32)
+
+        class InOrder(KNeighborsTransformer):
+            def fit_transform(self, X, y=None):
+                graph = super().fit_transform(X, y)
+                graph.sort_indices()
+                return graph
+
+        exact = search_by("exact", "cpu", 0)(X, 5)
+        found = search_by(InOrder(mode="distance"), "cpu", 0)(X, 5)
+        np.testing.assert_array_equal(found[1], exact[1])
+        np.testing.assert_allclose(found[0], exact[0], rtol=1e-5)
+
+    def test_transformer_is_asked_for_as_many_as_the_model_has(self, clouds):
+        X, Y, _ = clouds
+        asked = []
+
+        class Watched(KNeighborsTransformer):
+            def fit_transform(self, X, y=None):
+                asked.append(self.n_neighbors)
+                return super().fit_transform(X, y)
+
+        given = Watched(mode="distance", n_neighbors=2)
+        DDMPClassifier(6, neighbors=given, max_epochs=1).fit(X, Y)
+        assert asked == [6]
+        assert given.n_neighbors == 2
+
+    def test_many_rows_are_searched_approximately(self, clouds, monkeypatch):
+        X = clouds[0].astype(np.float32)
+        exact = search_by("exact", "cpu", 0)(X, 5)
+        monkeypatch.setattr(neighbors, "EXACT_ROWS", 399)
+        monkeypatch.setattr(ApproximateNeighbors, "transform", refuse)
+        with pytest.raises(RuntimeError, match="approximate"):
+            search_by("auto", "cpu", 0)(X, 5)
+        np.testing.assert_array_equal(search_by("exact", "cpu", 0)(X, 5)[1], exact[1])
+        monkeypatch.setattr(neighbors, "EXACT_ROWS", 400)
+        np.testing.assert_array_equal(search_by("auto", "cpu", 0)(X, 5)[1], exact[1])
+
+    def test_missing_package_is_warned_of_and_done_without(self, clouds, monkeypatch):
+        X = clouds[0].astype(np.float32)
+        monkeypatch.setattr(neighbors, "EXACT_ROWS", 10)
+        monkeypatch.setattr(neighbors, "find_spec", lambda name: None)
+        with pytest.warns(UserWarning, match=r"400 rows .*sklabeldiff\[ann\]"):
+            found = search_by("auto", "cpu", 0)(X, 5)
+        np.testing.assert_array_equal(found[1], search_by("exact", "cpu", 0)(X, 5)[1])
+
+    @pytest.mark.parametrize("bad", ["nearest", 5, None])
+    def test_other_words_are_refused(self, clouds, bad):
+        X, Y, _ = clouds
+        with pytest.raises(ValueError, match="neighbors must be 'auto', 'exact' or"):
+            DDMPClassifier(neighbors=bad).fit(X, Y)
+
+    def test_graph_without_the_row_itself_is_told(self, clouds):
+        X, Y, _ = clouds
+
+        class Wrong(KNeighborsTransformer):
+            def fit_transform(self, X, y=None):
+                return self.fit(X).kneighbors_graph(n_neighbors=3, mode="distance")
+
+        with pytest.raises(ValueError, match=r"11 entries .* row 0 has 3 entries"):
+            DDMPClassifier(neighbors=Wrong()).fit(X, Y)
+
+
+def refuse(self, X):
+    raise RuntimeError("approximate")
