@@ -16,6 +16,7 @@ from pathlib import Path  # noqa: E402
 from benchmarks import (  # noqa: E402
     encoding,
     generate,
+    lra,
     report,
     runner,
     scaling,
@@ -49,6 +50,9 @@ def parser() -> argparse.ArgumentParser:
     sub = commands.add_parser("scaling", help="a thousand rows to a million")
     scaling.add_arguments(sub)
     sub.add_argument("--save", type=Path, metavar="FILE", help="markdown file")
+    sub = commands.add_parser("lra", help="beside LRA-diffusion's own loop")
+    lra.add_arguments(sub)
+    sub.add_argument("--save", type=Path, metavar="FILE", help="markdown file")
     sub = commands.add_parser("encoding", help="images a second, against a bare loop")
     sub.add_argument("--save", type=Path, metavar="FILE", help="markdown file")
     sub = commands.add_parser("simclr", help="features learnt without labels")
@@ -73,6 +77,8 @@ def main(argv: list[str] | None = None) -> int:
         return speed.main(args.repeats, args.save, command)
     if args.command == "scaling":
         return scaling.main(args, command)
+    if args.command == "lra":
+        return lra.main(args, command)
     if args.command == "encoding":
         return encoding.main(args.save, command)
     if args.command == "simclr":
