@@ -74,7 +74,8 @@ test-floor test-latest: test-%:
 
 tests: export SKLABELDIFF_DATA := $(or $(SKLABELDIFF_DATA),$(abspath $(BESIDE)),none)
 tests: $(VENV)/.installed
-	$(BIN)/python -m pytest -n $(WORKERS)
+	@# A worker that has nothing left takes over from the other: no long tail on one.
+	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal
 
 lint: $(VENV)/.installed
 	$(BIN)/ruff check .
