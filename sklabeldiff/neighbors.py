@@ -53,7 +53,7 @@ class ApproximateNeighbors(TransformerMixin, DocumentedMixin, BaseEstimator):
         Rows in them.
     n_features_in_ : int
         Columns.
-    feature_names_in_ : ndarray of shape (n_features_in_,)
+    feature_names_in_ : ndarray of shape (n_features,)
         Names of the columns, where X has them.
 
     See Also
