@@ -12,6 +12,7 @@ import argparse  # noqa: E402
 import shlex  # noqa: E402
 import sys  # noqa: E402
 from pathlib import Path  # noqa: E402
+from typing import Any  # noqa: E402
 
 from benchmarks import (  # noqa: E402
     encoding,
@@ -25,6 +26,17 @@ from benchmarks import (  # noqa: E402
     unet,
 )
 from benchmarks.suites import SUITES  # noqa: E402
+
+# What is no table of methods on cells: each declares its options and has a main.
+MEASUREMENTS: dict[str, tuple[Any, str]] = {
+    "speed": (speed, "training loop, memory, fit times"),
+    "scaling": (scaling, "a thousand rows to a million"),
+    "lra": (lra, "beside LRA-diffusion's own loop"),
+    "encoding": (encoding, "images a second, against a bare loop"),
+    "simclr": (simclr, "features learnt without labels"),
+    "unet": (unet, "DMIS on images, against conditioning"),
+    "generate": (generate, "what generated rows are worth"),
+}
 
 
 def parser() -> argparse.ArgumentParser:
@@ -44,26 +56,10 @@ def parser() -> argparse.ArgumentParser:
         if name != "show":
             sub.add_argument("--jobs", type=int, default=os.cpu_count(), metavar="N")
             sub.add_argument("--time-limit", type=float, metavar="MINUTES")
-    sub = commands.add_parser("speed", help="training loop, memory, fit times")
-    sub.add_argument("--repeats", type=int, default=5, metavar="N")
-    sub.add_argument("--save", type=Path, metavar="FILE", help="markdown file")
-    sub = commands.add_parser("scaling", help="a thousand rows to a million")
-    scaling.add_arguments(sub)
-    sub.add_argument("--save", type=Path, metavar="FILE", help="markdown file")
-    sub = commands.add_parser("lra", help="beside LRA-diffusion's own loop")
-    lra.add_arguments(sub)
-    sub.add_argument("--save", type=Path, metavar="FILE", help="markdown file")
-    sub = commands.add_parser("encoding", help="images a second, against a bare loop")
-    sub.add_argument("--save", type=Path, metavar="FILE", help="markdown file")
-    sub = commands.add_parser("simclr", help="features learnt without labels")
-    simclr.add_arguments(sub)
-    sub.add_argument("--save", type=Path, metavar="FILE", help="markdown file")
-    sub = commands.add_parser("unet", help="DMIS on images, against conditioning")
-    unet.add_arguments(sub)
-    sub.add_argument("--save", type=Path, metavar="FILE", help="markdown file")
-    sub = commands.add_parser("generate", help="what generated rows are worth")
-    generate.add_arguments(sub)
-    sub.add_argument("--save", type=Path, metavar="FILE", help="markdown file")
+    for name, (module, text) in MEASUREMENTS.items():
+        sub = commands.add_parser(name, help=text)
+        module.add_arguments(sub)
+        sub.add_argument("--save", type=Path, metavar="FILE", help="markdown file")
     return top
 
 
@@ -73,20 +69,9 @@ def main(argv: list[str] | None = None) -> int:
     command = shlex.join(
         ["python", "-m", "benchmarks", *(sys.argv[1:] if argv is None else argv)]
     )
-    if args.command == "speed":
-        return speed.main(args.repeats, args.save, command)
-    if args.command == "scaling":
-        return scaling.main(args, command)
-    if args.command == "lra":
-        return lra.main(args, command)
-    if args.command == "encoding":
-        return encoding.main(args.save, command)
-    if args.command == "simclr":
-        return simclr.main(args, command)
-    if args.command == "unet":
-        return unet.main(args, command)
-    if args.command == "generate":
-        return generate.main(args, command)
+    if args.command in MEASUREMENTS:
+        module, _ = MEASUREMENTS[args.command]
+        return module.main(args, command)
 
     what = args.what if args.command == "show" else args.command
     try:
@@ -99,10 +84,7 @@ def main(argv: list[str] | None = None) -> int:
     if args.command != "show":
         failures = runner.run(tasks, args.jobs, args.time_limit)
     text = report.make(SUITES[what], tasks, runner.finished(tasks), command)
-    print(text)
-    if args.save is not None:
-        args.save.parent.mkdir(parents=True, exist_ok=True)
-        args.save.write_text(text + "\n")
+    report.publish(text, args.save)
     for failure in failures:
         print(failure, file=sys.stderr)
     return 1 if failures else 0

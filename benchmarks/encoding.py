@@ -6,6 +6,7 @@ cache costs on the first pass, and saves on the second, stands beside.
 
 from __future__ import annotations
 
+import argparse
 import tempfile
 import time
 from collections.abc import Callable
@@ -21,7 +22,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from benchmarks.image_features import Encoder, read
-from benchmarks.report import markdown, provenance
+from benchmarks.report import markdown, provenance, publish
 from sklabeldiff.features import CLIPFeatures, TorchFeatures
 
 TARGET = 0.9  # of the images a second of the loop by hand
@@ -40,9 +41,14 @@ class Case:
     images: Any
 
 
-def main(save: Path | None, command: str, threads: int = 2) -> int:
+def add_arguments(sub: argparse.ArgumentParser) -> None:
+    """Declare the options of the command."""
+    sub.add_argument("--threads", type=int, default=2, metavar="N")
+
+
+def main(args: argparse.Namespace, command: str) -> int:
     """Measure, print and save the table; returns 1 if the target is missed."""
-    torch.set_num_threads(threads)
+    torch.set_num_threads(args.threads)
     device = "cuda" if torch.cuda.is_available() else "cpu"
     with tempfile.TemporaryDirectory() as folder:
         rows = [measure(case, Path(folder)) for case in cases(Path(folder), device)]
@@ -58,7 +64,7 @@ def main(save: Path | None, command: str, threads: int = 2) -> int:
         [
             "# Throughput of image features",
             "",
-            *provenance(command, f"0; {threads} threads, device {device}"),
+            *provenance(command, f"0; {args.threads} threads, device {device}"),
             "",
             f"Medians of {REPEATS} turns, blocks of {BATCH}. The last three columns "
             "are ratios of images a second to the loop by hand; the first of them is "
@@ -67,9 +73,7 @@ def main(save: Path | None, command: str, threads: int = 2) -> int:
             *markdown(head, [cells for cells, _ in rows]),
         ]
     )
-    print(text)
-    if save is not None:
-        save.write_text(text + "\n")
+    publish(text, args.save)
     return int(min(ratio for _, ratio in rows) < TARGET)
 
 

@@ -24,7 +24,7 @@ from sklearn.preprocessing import StandardScaler
 from benchmarks.cells import MAX_ROWS
 from benchmarks.frame import Split
 from benchmarks.noisy_cells import read_clean
-from benchmarks.report import goal, markdown, provenance
+from benchmarks.report import goal, markdown, provenance, publish
 from sklabeldiff.baselines import CandidateWeightedClassifier
 from sklabeldiff.datasets import make_candidate_sets, make_noisy_labels
 from sklabeldiff.dmis import DMISClassifier
@@ -247,7 +247,5 @@ def main(args: argparse.Namespace, command: str) -> int:
             *report(results),
         ]
     )
-    print(text)
-    if args.save is not None:
-        args.save.write_text(text + "\n")
+    publish(text, args.save)
     return int("**missed**" in text)

@@ -22,7 +22,7 @@ from sklearn.preprocessing import StandardScaler
 
 from benchmarks import image_cells, lra_checkout
 from benchmarks.noisy_cells import read_clean
-from benchmarks.report import goal, markdown, provenance
+from benchmarks.report import goal, markdown, provenance, publish
 from sklabeldiff import DDMPClassifier
 
 DATASETS = ("digits", "pendigits", image_cells.CIFAR)
@@ -129,10 +129,7 @@ def main(args: argparse.Namespace, command: str) -> int:
     for name in args.datasets:
         found[name] = compare(args.checkout, read(name), lra_checkout.EPOCHS)
     text = table(found, command)
-    print(text)
-    if args.save is not None:
-        args.save.parent.mkdir(parents=True, exist_ok=True)
-        args.save.write_text(text + "\n")
+    publish(text, args.save)
     return int("**missed**" in text)
 
 

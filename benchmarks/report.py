@@ -7,6 +7,7 @@ import subprocess
 from collections.abc import Iterable
 from datetime import UTC, datetime
 from importlib import metadata
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -82,6 +83,14 @@ def make(
     if results:
         lines += ["", *suite.body(scores), *warning_lines(results)]
     return "\n".join(lines)
+
+
+def publish(text: str, path: Path | None) -> None:
+    """Print a report, and keep it where a file is given."""
+    print(text)
+    if path is not None:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text + "\n")
 
 
 def provenance(command: str, seeds: str, packages: tuple[str, ...] = ()) -> list[str]:

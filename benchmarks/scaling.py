@@ -20,7 +20,7 @@ from sklearn.neighbors import NearestNeighbors
 
 from benchmarks._large_fit import peak_bytes
 from benchmarks.frame import ROOT
-from benchmarks.report import goal, markdown, provenance
+from benchmarks.report import goal, markdown, provenance, publish
 from sklabeldiff import DDMPClassifier
 from sklabeldiff.datasets import make_candidate_sets
 from sklabeldiff.neighbors import ApproximateNeighbors
@@ -136,10 +136,8 @@ def main(args: argparse.Namespace, command: str) -> int:
         found[n] = child("search", n) | child("fit", n)
         print(n, found[n], file=sys.stderr, flush=True)
     text = table(found, command)
-    print(text)
+    publish(text, args.save)
     if args.save is not None:
-        args.save.parent.mkdir(parents=True, exist_ok=True)
-        args.save.write_text(text + "\n")
         args.save.with_suffix(".json").write_text(json.dumps(found, indent=1) + "\n")
     return int("**missed**" in text)
 

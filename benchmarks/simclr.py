@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from sklearn.neighbors import KNeighborsClassifier
 
 from benchmarks.frame import data_home
-from benchmarks.report import markdown, provenance
+from benchmarks.report import markdown, provenance, publish
 from sklabeldiff.datasets import fetch_fashion_mnist
 from sklabeldiff.features import SimCLRFeatures
 
@@ -118,7 +118,5 @@ def main(args: argparse.Namespace, command: str) -> int:
     """Run, print and save; returns 1 if the goal is missed."""
     torch.set_num_threads(args.threads)
     text = make(args, command)
-    print(text)
-    if args.save is not None:
-        args.save.write_text(text + "\n")
+    publish(text, args.save)
     return int("**not met**" in text)

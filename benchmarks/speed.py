@@ -5,13 +5,13 @@ Times are taken on one thread. The ratio is taken within one run, both loops in 
 
 from __future__ import annotations
 
+import argparse
 import json
 import subprocess
 import sys
 import time
 import warnings
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from statistics import median
 from typing import Any, NamedTuple
 
@@ -23,7 +23,7 @@ from torch import nn
 
 from benchmarks import _large_fit, image_speed
 from benchmarks.frame import ROOT
-from benchmarks.report import provenance
+from benchmarks.report import provenance, publish
 from sklabeldiff import CADClassifier, DDMPClassifier, DMISClassifier
 from sklabeldiff.core import edm
 from sklabeldiff.core.blocks import BLOCK_ROWS
@@ -61,18 +61,21 @@ class Figure(NamedTuple):
         return self.value <= self.target
 
 
-def main(repeats: int, save: Path | None, command: str) -> int:
+def add_arguments(sub: argparse.ArgumentParser) -> None:
+    """Declare the options of the command."""
+    sub.add_argument("--repeats", type=int, default=5, metavar="N")
+
+
+def main(args: argparse.Namespace, command: str) -> int:
     """Measure all, print and save the table; returns 1 if a target is missed."""
     torch.set_num_threads(1)
+    repeats = args.repeats
     figures = [epoch_ratio(repeats), image_epoch_ratio(repeats)]
     figures += [prediction_ratio(repeats), *large_fits()]
     for kind, targets in FIT_TARGETS.items():
         figures += digits_fits(kind, targets, min(repeats, 3))
     text = table(figures, command)
-    print(text)
-    if save is not None:
-        save.parent.mkdir(parents=True, exist_ok=True)
-        save.write_text(text + "\n")
+    publish(text, args.save)
     return int(not all(figure.met for figure in figures))
 
 

@@ -22,7 +22,7 @@ from sklearn.decomposition import PCA
 
 from benchmarks.frame import data_home
 from benchmarks.generate import CONDITIONINGS, OURS, VANILLA
-from benchmarks.report import goal, markdown, provenance
+from benchmarks.report import goal, markdown, provenance, publish
 from sklabeldiff.datasets import fetch_cifar10, make_candidate_sets
 from sklabeldiff.dmis import DMISClassifier
 from sklabeldiff.metrics import frechet_distance
@@ -149,7 +149,5 @@ def is_gpu(device: str) -> bool:
 def main(args: argparse.Namespace, command: str) -> int:
     """Run, print and save."""
     text = make(read("train", args.rows), read("test", args.test_rows), args, command)
-    print(text)
-    if args.save is not None:
-        args.save.write_text(text + "\n")
+    publish(text, args.save)
     return int("**missed**" in text)

@@ -13,6 +13,7 @@ is what a step adds.
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from itertools import chain
 from typing import cast
 
@@ -60,16 +61,16 @@ class StepGate(nn.Module):
         return self.gates[t] * torch.addmm(rest, u, weight.t())
 
 
-class Denoiser(nn.Module):
+class Denoiser(nn.Module, ABC):
     """A network that denoises labels of rows."""
 
+    @abstractmethod
     def condition(self, c: Tensor, f: Tensor) -> Condition:
         """Return what does not depend on the step. (b, p), (b, C)."""
-        raise NotImplementedError
 
+    @abstractmethod
     def denoise(self, s: Tensor, t: Tensor, condition: Condition) -> Tensor:
         """(b, C), (b,), `condition` of the same rows -> (b, C)."""
-        raise NotImplementedError
 
     def forward(self, s: Tensor, t: Tensor, c: Tensor, f: Tensor) -> Tensor:
         """(b, C), (b,), (b, p), (b, C) -> (b, C)."""
