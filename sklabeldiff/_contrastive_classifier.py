@@ -171,12 +171,7 @@ class ContrastiveClassifier(NetworkClassifier):
 
     def _inputs(self, scaler: Standardizer, X: NDArray[np.floating]) -> Tensor:
         """Rows, or images in [0, 1], on the device. (n, p) -> (n, d), (n, c, h, w)."""
-        # In blocks: scaling takes twice the space in float64.
-        rows = torch.empty(X.shape, dtype=torch.float32)
-        for block in torch.arange(len(X)).split(rows_of(X.shape[1])):
-            part = slice(int(block[0]), int(block[-1]) + 1)
-            rows[part] = torch.from_numpy(scaler(X[part]))
-        x = rows.to(self._device())
+        x = torch.as_tensor(scaler(X), device=self._device())
         if not self._sees_images:
             return x
         return x.view(-1, *checked_shape(self.image_shape)).permute(0, 3, 1, 2)

@@ -38,9 +38,10 @@ def exact_search(X: Tensor, n_neighbors: int) -> tuple[Tensor, Tensor]:
     distances = X.new_empty((n, k))
     neighbours = torch.empty((n, k), dtype=torch.int64, device=X.device)
     rows_at_once = max(1, min(QUERY_ROWS, MAX_DIFFERENCES // (k + 1 + N_SPARE)))
-    for own in torch.arange(n, device=X.device).split(rows_at_once):
-        found = _candidates(X[own], X, lengths, min(k + 1 + N_SPARE, n))
-        rows = slice(int(own[0]), int(own[-1]) + 1)
+    for start in range(0, n, rows_at_once):
+        rows = slice(start, min(start + rows_at_once, n))
+        found = _candidates(X[rows], X, lengths, min(k + 1 + N_SPARE, n))
+        own = torch.arange(rows.start, rows.stop, device=X.device)
         distances[rows], neighbours[rows] = _nearest(X, own, found, k)
     return distances, neighbours
 
