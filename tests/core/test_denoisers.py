@@ -116,6 +116,14 @@ def test_linear_has_the_initial_values_of_torch(generator):
         assert values.std().item() == pytest.approx(1 / 20 / 3**0.5, rel=0.15)
 
 
+def test_step_gate_may_get_its_input_in_two_parts(generator):
+    gate = StepGate(5, 3, L, generator)
+    u = torch.randn((B, 5), generator=generator)
+    t = torch.randint(1, L + 1, (B,), generator=generator)
+    found = gate.with_rest(u[:, :2], gate.rest(u[:, 2:]), t)
+    torch.testing.assert_close(found, gate(u, t))
+
+
 def test_step_gate_scales_by_the_row_of_the_step(generator):
     gate = StepGate(3, 5, L, generator)
     assert gate.gates.shape == (L + 1, 5)

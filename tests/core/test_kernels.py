@@ -206,6 +206,15 @@ def test_rows_beyond_the_sample_are_answered_as_new_ones(blobs, monkeypatch, bal
     sample, others = drawn[:60].sort().values, drawn[60:]
     assert_close(prior[others], fitted.prior_mean(blobs.X[others]))
     assert not torch.allclose(prior[sample], fitted.prior_mean(blobs.X[sample]))
+    if balanced:
+        correction = blobs.Ybar[sample].mean(0) / S[sample].mean(0)
+    else:
+        T = set_transition(S[sample], blobs.Y[sample])
+        ll = set_log_likelihood(blobs.Y[others], T)
+        correction = torch.exp(GAMMA * ll)
+    expected = blobs.Y[others] * prior[others].clamp(min=0) * correction
+    expected /= expected.sum(1, keepdim=True)
+    assert_close(S[others], expected, rtol=0, atol=1e-5)
     assert_close(S.sum(1), torch.ones(90))
     assert torch.all(S[~blobs.Y] == 0)
     assert torch.equal(S.argmax(1), blobs.y)
