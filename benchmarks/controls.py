@@ -114,9 +114,8 @@ class WithoutDiffusion:
         seed = int(np.random.RandomState(self.random_state).randint(2**31 - 1))
         generator = torch.Generator().manual_seed(seed)
         self.scaler_ = fit_standardizer(data, clf.standardize, clf.n_neighbors)
-        Z = self.scaler_(data.X)
-        c, mask = torch.as_tensor(Z), torch.as_tensor(data.Y)
-        S = torch.as_tensor(clf._graph_beliefs(Z, data, 0))
+        c, mask = (torch.as_tensor(a) for a in (self.scaler_(data.X), data.Y))
+        S = torch.as_tensor(clf._graph_beliefs(c, data, 0))
         self.kernel_, S, f = clf._kernel_beliefs(c, mask, S, data, generator)
         self.label_distribution_ = S.numpy()
         self.n_classes_ = mask.shape[1]

@@ -1,8 +1,9 @@
 """DDMP beside LRA-diffusion's own loop: CPU time to its accuracy, and of predictions.
 
 Both learn from the true classes: what is compared is speed, and LRA takes no sets.
-LRA's time is that until its accuracy is first within half a point of its last one, its
-best case; ours is the whole of a default fit, scaling and neighbours included.
+Both are asked the same: CPU seconds of one run, scaling and neighbours included and
+tests left out, until the accuracy is first within half a point of LRA's last one. Ours
+is a default fit that a callback watches; how long all of it takes is told too.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ import time
 import warnings
 from collections.abc import Callable
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -21,6 +22,7 @@ from sklearn.model_selection import train_test_split
 from sklearn.preprocessing import StandardScaler
 
 from benchmarks import image_cells, lra_checkout
+from benchmarks.lra_checkout import Stopwatch, Trace
 from benchmarks.noisy_cells import read_clean
 from benchmarks.report import goal, markdown, provenance, publish
 from sklabeldiff import DDMPClassifier
@@ -45,9 +47,8 @@ class Data(NamedTuple):
 class Comparison(NamedTuple):
     """CPU seconds and accuracies of both."""
 
-    theirs: lra_checkout.Trace
-    our_seconds: float
-    our_accuracy: float
+    theirs: Trace
+    ours: Trace
     their_prediction: float
     our_prediction: float
 
@@ -58,9 +59,7 @@ class Comparison(NamedTuple):
     @property
     def faster(self) -> float:
         """How many times less CPU time ours takes; 0 where it does not get there."""
-        if self.our_accuracy < self.target:
-            return 0.0
-        return self.theirs.reaches(self.target) / self.our_seconds
+        return self.theirs.reaches(self.target) / self.ours.reaches(self.target)
 
     @property
     def faster_prediction(self) -> float:
@@ -94,19 +93,46 @@ def read(dataset: str) -> Data:
     return Data(X, parts[1], X_test, tests[1])
 
 
+class Watch:
+    """A callback of scikit-learn: test accuracy after every epoch, and at the end."""
+
+    def __init__(self, X: NDArray[np.float32], y: NDArray[np.int64]) -> None:
+        self.X, self.y = X, y
+
+    def setup(self, estimator: Any, context: Any) -> None:
+        """Start the clock."""
+        self.stopwatch = Stopwatch()
+
+    def on_fit_task_begin(self, estimator: Any, context: Any) -> None:
+        """Nothing to see yet."""
+
+    def on_fit_task_end(
+        self, estimator: Any, context: Any, *, fitted_estimator: Any = None
+    ) -> bool:
+        """Test what the estimator would be if fit had stopped here; go on."""
+
+        def accuracy() -> float:
+            return float(np.mean(fitted_estimator.predict(self.X) == self.y))
+
+        self.stopwatch.note(accuracy)
+        return False
+
+    def teardown(self, estimator: Any, context: Any) -> None:
+        """Nothing is left open."""
+
+
 def compare(checkout: Path, data: Data, epochs: int) -> Comparison:
     """Train and predict by both."""
-    start = time.process_time()
+    watch = Watch(data.X_test, data.y_test)
+    clf = DDMPClassifier(random_state=0).set_callbacks(watch)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        clf = DDMPClassifier(random_state=0).fit(data.X, data.y)
-    ours = time.process_time() - start
-    trace, model = lra_checkout.run(checkout, *data, epochs)
+        clf.fit(data.X, data.y)
+    theirs, model = lra_checkout.run(checkout, *data, epochs)
     X = np.resize(data.X_test, (N_PREDICTED, data.X.shape[1]))
     return Comparison(
-        trace,
-        ours,
-        float(np.mean(clf.predict(data.X_test) == data.y_test)),
+        theirs,
+        watch.stopwatch.trace,
         _seconds(lambda: lra_checkout.predict(model, X)),
         _seconds(lambda: clf.predict(X)),
     )
@@ -141,9 +167,11 @@ def table(found: dict[str, Comparison], command: str) -> str:
             f"{c.theirs.accuracy[-1]:.3f}",
             f"{c.theirs.reaches(c.target):.1f}",
             f"{c.theirs.seconds[-1]:.1f}",
-            f"{c.our_accuracy:.3f}",
-            f"{c.our_seconds:.1f}",
+            f"{c.ours.accuracy[-1]:.3f}",
+            f"{c.ours.reaches(c.target):.1f}",
+            f"{c.ours.seconds[-1]:.1f}",
             f"{c.faster:.1f}",
+            f"{c.theirs.reaches(c.target) / c.ours.seconds[-1]:.1f}",
             f"{c.their_prediction:.2f}",
             f"{c.our_prediction:.2f}",
             f"{c.faster_prediction:.1f}",
@@ -152,7 +180,8 @@ def table(found: dict[str, Comparison], command: str) -> str:
     ]
     head = [
         *("data", "accuracy of LRA", "s to that less .005", "s of its 200 epochs"),
-        *("accuracy of DDMP", "s of its fit", "times faster"),
+        *("accuracy of DDMP", "s to LRA's less .005", "s of its fit"),
+        *("times faster", "times faster, all of our fit"),
         *("LRA predicts, s", "DDMP predicts, s", "times faster predicting"),
     ]
     fit = min(c.faster for c in found.values())
@@ -164,7 +193,9 @@ def table(found: dict[str, Comparison], command: str) -> str:
             "",
             *provenance(command, "0, one thread"),
             "",
-            f"CPU seconds. {N_PREDICTED} rows are predicted.",
+            "CPU seconds of one fit each, on the true classes, until the test accuracy "
+            "is first within .005 of LRA's last; tests are not counted, scaling and "
+            f"neighbours are. {N_PREDICTED} rows are predicted.",
             "",
             *markdown(head, rows),
             "",

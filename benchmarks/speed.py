@@ -19,25 +19,20 @@ import numpy as np
 import torch
 from sklearn.datasets import load_digits
 from sklearn.model_selection import train_test_split
-from torch import nn
 
-from benchmarks import _large_fit, image_speed
+from benchmarks import _large_fit, image_speed, training_speed
 from benchmarks.frame import ROOT
 from benchmarks.report import provenance, publish
 from sklabeldiff import CADClassifier, DDMPClassifier, DMISClassifier
 from sklabeldiff.core import edm
 from sklabeldiff.core.blocks import BLOCK_ROWS
 from sklabeldiff.core.class_denoisers import ClassDenoiser
-from sklabeldiff.core.denoisers import GatedDenoiser
-from sklabeldiff.core.schedules import make_schedule
-from sklabeldiff.core.training import GRADIENT_NORM, Trainer
-from sklabeldiff.core.transitions import uniform_beliefs
 from sklabeldiff.datasets import make_candidate_sets
 
-N_ROWS, N_FEATURES, N_CLASSES = 20_000, 512, 10
-WIDTH, BATCH, N_TIMESTEPS = 512, 256, 100
-RATE, WEIGHT_DECAY, EMA = 1e-3, 0.01, 0.99
-PREDICTED = 10_000, 64  # rows and columns of DMIS's predictions; 10 classes
+EPOCH_TARGETS = {256: 1.25, 1024: 1.0}  # over a bare loop, of each batch size
+MAX_OVER_PRODUCTS = 2  # half of the rate of the matrix products, at the larger batch
+PRODUCT_REPEATS = 5  # an update is short
+PREDICTED, N_CLASSES = (10_000, 64), 10  # rows and columns of DMIS's predictions
 # Seconds of default fits on so many rows of digits.
 FIT_TARGETS: dict[type[Any], dict[int, int]] = {
     DDMPClassifier: {1257: 20, 300: 2},
@@ -70,11 +65,11 @@ def main(args: argparse.Namespace, command: str) -> int:
     """Measure all, print and save the table; returns 1 if a target is missed."""
     torch.set_num_threads(1)
     repeats = args.repeats
-    figures = [epoch_ratio(repeats), image_epoch_ratio(repeats)]
+    figures = [*epoch_figures(repeats), image_epoch_ratio(repeats)]
     figures += [prediction_ratio(repeats), *large_fits()]
     for kind, targets in FIT_TARGETS.items():
         figures += digits_fits(kind, targets, min(repeats, 3))
-    text = table(figures, command)
+    text = f"{table(figures, command)}\n\n{profile_line()}"
     publish(text, args.save)
     return int(not all(figure.met for figure in figures))
 
@@ -100,22 +95,50 @@ def table(figures: list[Figure], command: str) -> str:
 # -- one epoch against a bare loop -----------------------------------------------------
 
 
-def epoch_ratio(repeats: int) -> Figure:
-    """Median epoch of `Trainer` over the median epoch of a bare loop."""
-    gen = torch.Generator().manual_seed(0)
-    c = torch.randn((N_ROWS, N_FEATURES), generator=gen)
-    Y = torch.rand((N_ROWS, N_CLASSES), generator=gen) < 0.3
-    Y[:, 0] |= ~Y.any(1)
-    S, f = uniform_beliefs(Y), torch.full((N_ROWS, N_CLASSES), 1 / N_CLASSES)
-    ours, bare = in_turn(repeats, our_epoch(S, c, f), bare_epoch(S, c, f))
-    return Figure(
-        f"epoch, n = {N_ROWS}, d = {N_FEATURES}, C = {N_CLASSES}, width {WIDTH}",
-        ours / bare,
-        1.25,
+def epoch_figures(repeats: int) -> Iterator[Figure]:
+    """Median epoch of `Trainer` over that of a bare loop, and over its products."""
+    data, shapes = training_speed.tables(), training_speed.SHAPES
+    for batch, target in EPOCH_TARGETS.items():
+        ours, bare = in_turn(
+            repeats,
+            training_speed.our_epoch(data, batch),
+            training_speed.bare_epoch(data, batch),
+        )
+        yield Figure(
+            f"epoch, {shapes}, batch {batch}",
+            ours / bare,
+            target,
+            "x",
+            f"{ours:.2f} s over {bare:.2f} s, medians of {repeats} epochs each; the "
+            "bare torch loop has the same network, batch, denoising loss, fused AdamW, "
+            "gradient clipping and averaged weights, written out by hand",
+        )
+    update, alone = in_turn(
+        PRODUCT_REPEATS * repeats,
+        training_speed.our_epoch(training_speed.tables(batch), batch),
+        training_speed.products(batch),
+    )
+    yield Figure(
+        f"update, {shapes}, batch {batch}",
+        update / alone,
+        MAX_OVER_PRODUCTS,
         "x",
-        f"{ours:.2f} s over {bare:.2f} s, medians of {repeats} epochs each; the bare "
-        "torch loop has the same network, batch, denoising loss, "
-        "fused AdamW, gradient clipping and averaged weights, written out by hand",
+        f"{1000 * update:.1f} ms over {1000 * alone:.1f} ms of its matrix products "
+        f"alone, forward and backward: {alone / update:.0%} of their rate",
+    )
+
+
+def profile_line() -> str:
+    """Where the time of an epoch goes."""
+    batch = max(EPOCH_TARGETS)
+    epoch = training_speed.our_epoch(training_speed.tables(), batch)
+    epoch()
+    shares = training_speed.profiled(epoch)
+    listed = ", ".join(f"{name.removeprefix('aten::')} {p:.1%}" for name, p in shares)
+    rest = 1 - sum(share for _, share in shares)
+    return (
+        f"Where an epoch goes, {training_speed.SHAPES}, batch {batch}, by torch's "
+        f"profiler (own CPU time): {listed}, all others {rest:.1%}."
     )
 
 
@@ -145,70 +168,6 @@ def in_turn(repeats: int, *tasks: Callable[[], object]) -> list[float]:
             task()
             times.append(time.perf_counter() - start)
     return [median(times) for times in seconds]
-
-
-def our_epoch(
-    S: torch.Tensor, c: torch.Tensor, f: torch.Tensor
-) -> Callable[[], object]:
-    """One epoch of the package's loop."""
-    clf = DDMPClassifier(hidden=WIDTH, n_timesteps=N_TIMESTEPS)
-    gen = torch.Generator().manual_seed(0)
-    model = clf._make_model(N_FEATURES, N_CLASSES, S.device, gen)
-
-    def loss(module: nn.Module, rows: torch.Tensor) -> torch.Tensor:
-        return model.loss(module, S[rows], c[rows], f[rows], gen)
-
-    trainer = Trainer(
-        model.denoiser,
-        loss,
-        N_ROWS,
-        gen,
-        batch_size=BATCH,
-        learning_rate=RATE,
-        weight_decay=WEIGHT_DECAY,
-        ema=EMA,
-        planned_updates=1000,
-    )
-    return lambda: trainer.run(1)
-
-
-def bare_epoch(
-    S: torch.Tensor, c: torch.Tensor, f: torch.Tensor
-) -> Callable[[], object]:
-    """One epoch of a hand-written loop; nothing of the package but the network."""
-    gen = torch.Generator().manual_seed(0)
-    net = GatedDenoiser(N_FEATURES, N_CLASSES, N_TIMESTEPS, WIDTH, gen)
-    matrices = [p for name, p in net.named_parameters() if "bias" not in name]
-    biases = [p for name, p in net.named_parameters() if "bias" in name]
-    optimizer = torch.optim.AdamW(
-        [{"params": matrices}, {"params": biases, "weight_decay": 0.0}],
-        lr=RATE,
-        weight_decay=WEIGHT_DECAY,
-        fused=True,
-    )
-    abar = make_schedule("cosine", N_TIMESTEPS).abar.to(torch.float32)
-    current = [v for v in net.state_dict().values() if v.is_floating_point()]
-    averaged = [v.clone() for v in current]
-
-    def epoch() -> None:
-        net.train()
-        for rows in torch.randperm(N_ROWS, generator=gen).split(BATCH):
-            s0, prior = S[rows], f[rows]
-            half = -(-len(rows) // 2)
-            t = torch.randint(N_TIMESTEPS, (half,), generator=gen) + 1
-            t = torch.cat([t, N_TIMESTEPS + 1 - t])[: len(rows)]
-            signal = abar[t].sqrt()[:, None]
-            noise = (1 - abar[t]).sqrt()[:, None]
-            eps = torch.randn(s0.shape, generator=gen)
-            s_t = prior + signal * (s0 - prior) + noise * eps
-            optimizer.zero_grad()
-            error = net(s_t, t, c[rows], prior) - (s0 - prior)
-            error.square().mean().backward()
-            nn.utils.clip_grad_norm_(net.parameters(), GRADIENT_NORM)
-            optimizer.step()
-            torch._foreach_lerp_(averaged, current, 1 - EMA)
-
-    return epoch
 
 
 # -- predictions against bare passes ---------------------------------------------------

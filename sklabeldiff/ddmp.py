@@ -23,7 +23,7 @@ from sklabeldiff._standardize import check_standardize, fit_standardizer
 from sklabeldiff.base import NetworkClassifier, TrainingData
 from sklabeldiff.core import transitions
 from sklabeldiff.core.denoisers import DENOISERS, make_denoiser
-from sklabeldiff.core.graph import graph_beliefs
+from sklabeldiff.core.graph import neighbour_graph, propagate
 from sklabeldiff.core.kernels import (
     KernelBeliefs,
     choose_kernels,
@@ -312,9 +312,9 @@ class DDMPClassifier(NetworkClassifier):
         device = self._device()
 
         scaler = fit_standardizer(data, self.standardize, self.n_neighbors)
-        Z = scaler(data.X)
-        c, Y = (torch.as_tensor(array, device=device) for array in (Z, data.Y))
-        S = torch.as_tensor(self._graph_beliefs(Z, data, seed), device=device)
+        c = torch.as_tensor(scaler(data.X), device=device)
+        Y = torch.as_tensor(data.Y, device=device)
+        S = torch.as_tensor(self._graph_beliefs(c, data, seed), device=device)
         kernel, S, f = self._kernel_beliefs(c, Y, S, data, generator)
 
         model = self._make_model(c.shape[1], Y.shape[1], device, generator)
@@ -372,18 +372,17 @@ class DDMPClassifier(NetworkClassifier):
         check_number("max_epochs", self.max_epochs, 1, integer=True, or_word="auto")
 
     def _graph_beliefs(
-        self, Z: NDArray[np.float32], data: TrainingData, seed: int
+        self, c: Tensor, data: TrainingData, seed: int
     ) -> NDArray[np.float32]:
         """S after passes over the graph (n, C). Section 3 of the method page."""
-        return graph_beliefs(
-            Z,
-            data.Y,
-            data.Ybar.astype(np.float32),
-            self.n_neighbors,
-            self._setting("n_propagations"),
-            use_similarity=self.label_similarity == "jaccard",
-            search=search_by(self.neighbors, self._device(), seed),
-        )
+        n_passes = self._setting("n_propagations")
+        if n_passes > 0:
+            # Before there are beliefs: the search needs the memory.
+            sets = data.Y if self.label_similarity == "jaccard" else None
+            search = search_by(self.neighbors, seed)
+            W = neighbour_graph(c, sets, self.n_neighbors, search).astype(np.float32)
+        Ybar = data.Ybar.astype(np.float32)
+        return propagate(W, data.Y, Ybar, n_passes) if n_passes > 0 else Ybar
 
     def _kernel_beliefs(
         self,
@@ -396,9 +395,9 @@ class DDMPClassifier(NetworkClassifier):
         """Fit the smoothers; S after their passes, prior mean of the training rows."""
         if self._setting("prior_mean") == "zero":
             return None, S, torch.zeros_like(S)
-        Ybar = torch.as_tensor(data.Ybar, dtype=S.dtype, device=S.device)
-        choices = choose_kernels(c, Y, Ybar, S, self.gamma, generator)
-        return fit_kernel_beliefs(c, Y, Ybar, S, choices, self.gamma, generator)
+        V = Y if data.weights is None else torch.as_tensor(data.weights).to(S)
+        choices = choose_kernels(c, Y, V, S, self.gamma, generator)
+        return fit_kernel_beliefs(c, Y, V, S, choices, self.gamma, generator)
 
     def _make_model(
         self, n_features: int, n_classes: int, device: Any, generator: torch.Generator

@@ -18,12 +18,13 @@ from sklabeldiff._callbacks import CALLER_OF_FIT
 from sklabeldiff._documented import DocumentedMixin
 from sklabeldiff._optional import require
 from sklabeldiff._parameters import check_number
-from sklabeldiff.core.graph import Search, nearest_neighbours, without_self
+from sklabeldiff.core.graph import Rows, Search, nearest_neighbours, without_self
 
 EXACT_ROWS = 100_000  # with neighbors="auto"; above, all pairs take minutes
 # Of k-means, which only has to cut roughly. Lists are many and short, because finding
 # the nearest of them is a matrix product, and going through one is not.
 LISTS_PER_ROOT, N_ITERATIONS, POINTS_PER_LIST = 8, 5, 32
+SEARCHED_ROWS = 65_536  # at a time
 
 
 class ApproximateNeighbors(TransformerMixin, DocumentedMixin, BaseEstimator):
@@ -145,7 +146,7 @@ class ApproximateNeighbors(TransformerMixin, DocumentedMixin, BaseEstimator):
 
     def _search(
         self, rows: NDArray[np.float32]
-    ) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
+    ) -> tuple[NDArray[np.float32], NDArray[np.int32]]:
         """Distances and indices, each (n, k + 1)."""
         k = self.n_neighbors + 1
         if k > self.n_samples_fit_:
@@ -153,13 +154,24 @@ class ApproximateNeighbors(TransformerMixin, DocumentedMixin, BaseEstimator):
                 f"n_neighbors={self.n_neighbors} and the row itself are more than the "
                 f"{self.n_samples_fit_} rows of fit. Ask for fewer."
             )
+        squares = np.empty((len(rows), k), dtype=np.float32)
+        neighbours = np.empty((len(rows), k), dtype=np.int32)  # faiss gives int64
+        for start in range(0, len(rows), SEARCHED_ROWS):
+            some = slice(start, start + SEARCHED_ROWS)
+            squares[some], neighbours[some] = self._search_block(rows[some], k)
+        return np.sqrt(squares, out=squares), neighbours
+
+    def _search_block(
+        self, rows: NDArray[np.float32], k: int
+    ) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
+        """Squared distances and indices, each (b, k)."""
         self.index_.nprobe = min(self.n_probes, self.index_.nlist)
         squares, neighbours = self.index_.search(rows, k)
         short = np.flatnonzero(neighbours[:, -1] < 0)
         if len(short):
             self.index_.nprobe = self.index_.nlist
             squares[short], neighbours[short] = self.index_.search(rows[short], k)
-        return np.sqrt(squares, out=squares), neighbours
+        return squares, neighbours
 
     def _checked(self, X: ArrayLike, *, reset: bool) -> NDArray[np.float32]:
         rows: NDArray[np.float32] = validate_data(
@@ -178,18 +190,19 @@ def check_neighbors(neighbors: Any) -> None:
     )
 
 
-def search_by(neighbors: Any, device: torch.device, seed: int) -> Search:
+def search_by(neighbors: Any, seed: int) -> Search:
     """Return the search that ``neighbors`` of an estimator asks for."""
 
     def search(
-        Z: NDArray[np.floating], n_neighbors: int
+        Z: Rows, n_neighbors: int
     ) -> tuple[NDArray[np.floating], NDArray[np.intp]]:
         transformer = neighbors
         if isinstance(neighbors, str):
             if neighbors == "exact" or len(Z) <= EXACT_ROWS or not _has_faiss(len(Z)):
-                return nearest_neighbours(Z, n_neighbors, device)
+                return nearest_neighbours(Z, n_neighbors)
             transformer = ApproximateNeighbors(random_state=seed)
-        return _by_transformer(transformer, Z, n_neighbors)
+        rows = Z.cpu().numpy() if isinstance(Z, torch.Tensor) else Z
+        return _by_transformer(transformer, rows, n_neighbors)
 
     return search
 

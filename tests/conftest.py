@@ -6,6 +6,7 @@ folder of the real data sets; ``none`` skips the tests that need them.
 """
 
 import os
+from collections import Counter
 from importlib.metadata import version
 from pathlib import Path
 
@@ -21,6 +22,9 @@ if IS_XDIST_WORKER:
 os.environ.setdefault("MPLBACKEND", "Agg")
 
 import torch  # noqa: E402
+from torch import is_tensor  # noqa: E402
+from torch.utils._python_dispatch import TorchDispatchMode  # noqa: E402
+from torch.utils._pytree import tree_leaves  # noqa: E402
 
 VERSIONED = ("scikit-learn", "torch", "numpy", "scipy", "joblib", "skorch", "pandas")
 DEFAULT_DATA_HOME = Path(__file__).parents[2] / "shared" / "data"
@@ -70,3 +74,29 @@ def _is_full() -> bool:
 
 def _data_setting() -> str:
     return os.environ.get("SKLABELDIFF_DATA", "")
+
+
+class _Watch(TorchDispatchMode):
+    """Counts what torch does: operations, and shapes of new arrays, views aside."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.operations, self.shapes = Counter(), []
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        out = func(*args, **(kwargs or {}))
+        self.operations[func] += 1
+        known = {_storage(a) for a in tree_leaves((args, kwargs)) if is_tensor(a)}
+        made = (a for a in tree_leaves(out) if is_tensor(a))
+        self.shapes += [a.shape for a in made if _storage(a) not in known]
+        return out
+
+
+def _storage(array):
+    return array.untyped_storage().data_ptr()
+
+
+@pytest.fixture
+def watch():
+    """Context manager with ``operations`` and ``shapes`` of what torch did inside."""
+    return _Watch

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
+import torch
 
-from benchmarks import cells, report, runner, speed
+from benchmarks import cells, report, runner, speed, training_speed
 from benchmarks.cells import CELLS, Cell
 from benchmarks.scores import Scores
 from benchmarks.suites import SUITES
@@ -228,6 +230,40 @@ def test_ablation_shows_the_default_minus_the_row(scores: Scores) -> None:
     rows = report.ablation_body(scores)
     knn = next(line for line in rows if line.startswith("| knn"))
     assert "| .800 ± .000 (+0.040) | .510 ± .014 (-0.010) | +0.0150 ±" in knn
+
+
+@pytest.mark.parametrize("epoch", ["our_epoch", "bare_epoch"])
+def test_both_epochs_are_of_the_same_updates(
+    epoch: str, watch: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in {"N_FEATURES": 6, "WIDTH": 8, "N_TIMESTEPS": 5}.items():
+        monkeypatch.setattr(training_speed, name, value)
+    run = getattr(training_speed, epoch)(training_speed.tables(60), 20)
+    with watch() as seen:
+        run()
+    adamw = seen.operations[torch.ops.aten._fused_adamw_.default]
+    assert adamw == 2 * 3  # biases apart from the rest, in three batches
+    products = sum(seen.operations[product] for product in training_speed.PRODUCTS)
+    # Seven layers or parts of them: forward, to the weights, and to four inputs.
+    assert products == (7 + 7 + 4) * 3
+
+
+def test_products_of_an_update_run_alone(
+    watch: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(training_speed, "WIDTH", 8)
+    alone = training_speed.products(20)
+    with watch() as seen:
+        alone()
+    assert sum(seen.operations.values()) == 7 + 7 + 4
+    assert set(seen.operations) == set(training_speed.PRODUCTS)
+
+
+def test_profile_names_what_takes_longest() -> None:
+    a = torch.randn((500, 500))
+    (first, share), *rest = training_speed.profiled(lambda: (a @ a).sum())
+    assert first == "aten::mm" and share > 0.5
+    assert share + sum(p for _, p in rest) <= 1 + 1e-9
 
 
 def test_a_missed_target_shows_in_the_speed_table() -> None:

@@ -29,7 +29,7 @@ from sklearn.preprocessing import StandardScaler
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
 from sklabeldiff import DDMPClassifier, _saving, encode_candidates
-from sklabeldiff.core import label_diffusion
+from sklabeldiff.core import kernels, label_diffusion
 from sklabeldiff.core.denoisers import GatedDenoiser
 from sklabeldiff.datasets import make_candidate_sets
 from sklabeldiff.metrics import disambiguation_accuracy
@@ -99,6 +99,24 @@ def test_gated_refresh_does_not_hurt(digits):  # check 14
     )
     assert resolved >= resolved_without - 0.005
     assert test >= test_without - 0.01
+
+
+def test_features_are_moved_once_and_nothing_is_n_by_n(watch, monkeypatch):
+    X, y = load_digits(return_X_y=True)
+    X, y = X[:600], y[:600]
+    moved, as_tensor = [], torch.as_tensor
+
+    def counted(data, **kwargs):
+        moved.append(np.shape(data))
+        return as_tensor(data, **kwargs)
+
+    monkeypatch.setattr(torch, "as_tensor", counted)
+    monkeypatch.setattr(kernels, "N_LANDMARKS", 100)  # at 600 rows all are landmarks
+    with watch() as seen, warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        DDMPClassifier(max_epochs=5, random_state=0).fit(X, y)
+    assert moved.count(X.shape) == 1
+    assert max(shape.numel() for shape in seen.shapes) < len(X) ** 2
 
 
 def test_beats_uniform_beliefs(digits):  # check 17

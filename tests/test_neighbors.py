@@ -110,8 +110,8 @@ class TestOfDDMP:
                 graph.sort_indices()
                 return graph
 
-        exact = search_by("exact", "cpu", 0)(X, 5)
-        found = search_by(InOrder(mode="distance"), "cpu", 0)(X, 5)
+        exact = search_by("exact", 0)(X, 5)
+        found = search_by(InOrder(mode="distance"), 0)(X, 5)
         np.testing.assert_array_equal(found[1], exact[1])
         np.testing.assert_allclose(found[0], exact[0], rtol=1e-5)
 
@@ -131,22 +131,22 @@ class TestOfDDMP:
 
     def test_many_rows_are_searched_approximately(self, clouds, monkeypatch):
         X = clouds[0].astype(np.float32)
-        exact = search_by("exact", "cpu", 0)(X, 5)
+        exact = search_by("exact", 0)(X, 5)
         monkeypatch.setattr(neighbors, "EXACT_ROWS", 399)
         monkeypatch.setattr(ApproximateNeighbors, "transform", refuse)
         with pytest.raises(RuntimeError, match="approximate"):
-            search_by("auto", "cpu", 0)(X, 5)
-        np.testing.assert_array_equal(search_by("exact", "cpu", 0)(X, 5)[1], exact[1])
+            search_by("auto", 0)(X, 5)
+        np.testing.assert_array_equal(search_by("exact", 0)(X, 5)[1], exact[1])
         monkeypatch.setattr(neighbors, "EXACT_ROWS", 400)
-        np.testing.assert_array_equal(search_by("auto", "cpu", 0)(X, 5)[1], exact[1])
+        np.testing.assert_array_equal(search_by("auto", 0)(X, 5)[1], exact[1])
 
     def test_missing_package_is_warned_of_and_done_without(self, clouds, monkeypatch):
         X = clouds[0].astype(np.float32)
         monkeypatch.setattr(neighbors, "EXACT_ROWS", 10)
         monkeypatch.setattr(neighbors, "find_spec", lambda name: None)
         with pytest.warns(UserWarning, match=r"400 rows .*sklabeldiff\[ann\]"):
-            found = search_by("auto", "cpu", 0)(X, 5)
-        np.testing.assert_array_equal(found[1], search_by("exact", "cpu", 0)(X, 5)[1])
+            found = search_by("auto", 0)(X, 5)
+        np.testing.assert_array_equal(found[1], search_by("exact", 0)(X, 5)[1])
 
     @pytest.mark.parametrize("bad", ["nearest", 5, None])
     def test_other_words_are_refused(self, clouds, bad):

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-import torch
 from torch import Tensor
 from torch.nn import functional
 
@@ -24,9 +23,13 @@ def rows_of(entries: int) -> int:
 def in_blocks(
     function: Callable[..., Tensor], *arrays: Tensor, block_rows: int = BLOCK_ROWS
 ) -> Tensor:
-    """Apply ``function`` to blocks of rows. Each (n, ...) -> (n, ...)."""
+    """Apply ``function`` to blocks of rows. Each (n, ...) -> (n, ...).
+
+    The result is one allocation: small pieces, joined at the end, would leave the
+    process as large as it was when all of them were alive.
+    """
     n = len(arrays[0])
-    results = []
+    results: Tensor | None = None
     for start in range(0, n, block_rows):
         block = [array[start : start + block_rows] for array in arrays]
         missing = block_rows - len(block[0])
@@ -34,5 +37,9 @@ def in_blocks(
             block = [
                 functional.pad(a, [0, 0] * (a.ndim - 1) + [0, missing]) for a in block
             ]
-        results.append(function(*block)[: block_rows - missing])
-    return torch.cat(results)
+        found = function(*block)[: block_rows - missing]
+        if results is None:
+            results = found.new_empty((n, *found.shape[1:]))
+        results[start : start + block_rows] = found
+    assert results is not None, "no rows"
+    return results

@@ -33,7 +33,7 @@ Condition = tuple[Tensor, ...]
 
 
 class StepGate(nn.Module):
-    """Linear layer scaled by a learned gate per step: gamma_t o (A u + b)."""
+    """Linear layer, normalised after a learned gate per step: gamma_t o (A u + b)."""
 
     def __init__(
         self, n_in: int, n_out: int, n_timesteps: int, generator: torch.Generator
@@ -43,10 +43,6 @@ class StepGate(nn.Module):
         gates = torch.rand((n_timesteps + 1, n_out), generator=generator)
         self.gates = nn.Parameter(gates)
 
-    def forward(self, u: Tensor, t: Tensor) -> Tensor:
-        """(b, n_in), (b,) -> (b, n_out)."""
-        return self.gates[t] * self.linear(u)
-
     def rest(self, u: Tensor) -> Tensor:
         """Apply the last columns of the weights alone, and no gate.
 
@@ -55,10 +51,23 @@ class StepGate(nn.Module):
         weight = self.linear.weight[:, -u.shape[1] :]
         return functional.linear(u, weight, self.linear.bias)
 
-    def with_rest(self, u: Tensor, rest: Tensor, t: Tensor) -> Tensor:
-        """`forward` from the first columns and `rest`. (b, n_in - m) -> (b, n_out)."""
+    def with_rest(self, u: Tensor, rest: Tensor) -> Tensor:
+        """Apply the layer to the first columns of u, given `rest`. (b, n_in - m)."""
         weight = self.linear.weight[:, : u.shape[1]]
-        return self.gates[t] * torch.addmm(rest, u, weight.t())
+        return torch.addmm(rest, u, weight.t())
+
+    def normalised(self, Au: Tensor, t: Tensor, norm: nn.BatchNorm1d) -> Tensor:
+        """norm(gamma_t o Au). (b, n_out), (b,) or (1,) -> (b, n_out).
+
+        Once the statistics are fixed, gate and norm are one scale and one shift.
+        """
+        gates = self.gates.index_select(0, t)  # half the time of gates[t] to learn
+        if norm.training:
+            return norm(gates * Au)
+        mean, variance = cast(Tensor, norm.running_mean), cast(Tensor, norm.running_var)
+        scale = norm.weight * (variance + norm.eps).rsqrt()
+        shift = norm.bias - mean * scale
+        return torch.addcmul(shift, gates * scale, Au)
 
 
 class Denoiser(nn.Module, ABC):
@@ -108,17 +117,21 @@ class GatedDenoiser(Denoiser):
 
     def condition(self, c: Tensor, f: Tensor) -> Condition:
         """Embedding (b, H), and what prior mean and features add to layer 1 (b, H)."""
-        first = cast(StepGate, self.gates[0])
+        first, _ = self._layers()[0]
         return self.embed(c), first.rest(torch.cat([f, c], dim=1))
 
     def denoise(self, s: Tensor, t: Tensor, condition: Condition) -> Tensor:
         """(b, C), (b,), `condition` of the same rows -> (b, C)."""
         z, rest = condition
-        first = cast(StepGate, self.gates[0])
-        h = z * functional.softplus(self.norms[0](first.with_rest(s, rest, t)))
-        for gate, norm in zip(self.gates[1:], self.norms[1:], strict=True):
-            h = functional.softplus(norm(gate(h, t)))
+        (gate, norm), *deeper = self._layers()
+        h = z * functional.softplus(gate.normalised(gate.with_rest(s, rest), t, norm))
+        for gate, norm in deeper:
+            h = functional.softplus(gate.normalised(gate.linear(h), t, norm))
         return self.out(h)
+
+    def _layers(self) -> list[tuple[StepGate, nn.BatchNorm1d]]:
+        layers = zip(self.gates, self.norms, strict=True)
+        return cast(list[tuple[StepGate, nn.BatchNorm1d]], list(layers))
 
 
 class Attention(nn.Module):

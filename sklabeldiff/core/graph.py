@@ -18,10 +18,10 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from scipy.sparse import csr_array
 from sklearn.neighbors import NearestNeighbors
+from torch import Tensor
 
 from .neighbours import exact_search
 
@@ -32,25 +32,31 @@ BLOCK_ROWS = 4096  # rows whose k x C set comparisons are in memory at a time
 Floats = NDArray[np.floating]
 Mask = NDArray[np.bool_]
 Indices = NDArray[np.intp]
-Search = Callable[[NDArray[np.floating], int], tuple[Floats, Indices]]
+Rows = NDArray[np.floating] | Tensor
+Search = Callable[[Rows, int], tuple[Floats, Indices]]
 
 
-def nearest_neighbours(
-    X: NDArray[np.floating], n_neighbors: int, device: torch.device | str = "cpu"
-) -> tuple[Floats, Indices]:
+def nearest_neighbours(X: Rows, n_neighbors: int) -> tuple[Floats, Indices]:
     """Find the other rows nearest to each row. (n, p) -> (n, k) distances, indices.
 
-    A row is never its own neighbour, also where it has duplicates. On a GPU the search
-    is ours; on the CPU it is scikit-learn's, which knows trees for few columns.
+    A row is never its own neighbour, also where it has duplicates. Rows on a GPU are
+    searched there, by our own search; on the CPU it is scikit-learn's, which knows
+    trees for few columns.
     """
     k = min(n_neighbors, len(X) - 1)
-    if torch.device(device).type != "cpu":
-        found = exact_search(torch.as_tensor(X, device=device), k)
+    if isinstance(X, Tensor) and on_accelerator(X):
+        found = exact_search(X, k)
         distances, indices = (a.cpu().numpy() for a in found)
         return distances, indices
+    X = np.asarray(X)
     search = NearestNeighbors(n_neighbors=k + 1).fit(X)
     distances, indices = search.kneighbors(X)
     return without_self(distances, indices)
+
+
+def on_accelerator(X: Tensor) -> bool:
+    """Whether rows are elsewhere than in main memory."""
+    return X.device.type != "cpu"
 
 
 def without_self(distances: Floats, indices: Indices) -> tuple[Floats, Indices]:
@@ -102,7 +108,7 @@ def propagate(
 
 
 def graph_beliefs(
-    Z: NDArray[np.floating],
+    Z: Rows,
     Y: Mask,
     Ybar: Floats,
     n_neighbors: int,
@@ -113,14 +119,17 @@ def graph_beliefs(
     """Beliefs from scaled rows and candidate sets, all steps in one. (n, C)."""
     if n_passes == 0:
         return Ybar
-    W = _edges(Z, Y if use_similarity else None, n_neighbors, search)
+    W = neighbour_graph(Z, Y if use_similarity else None, n_neighbors, search)
     return propagate(W.astype(Ybar.dtype), Y, Ybar, n_passes)
 
 
-def _edges(
-    Z: NDArray[np.floating], Y: Mask | None, n_neighbors: int, search: Search
+def neighbour_graph(
+    Z: Rows,
+    Y: Mask | None,
+    n_neighbors: int,
+    search: Search = nearest_neighbours,
 ) -> csr_array:
-    """W of rows and, where they count, candidate sets. (n, n) sparse."""
+    """W of scaled rows and, where they count, candidate sets. (n, n) sparse."""
     distances, neighbours = search(Z, n_neighbors)
     similarity = None if Y is None else jaccard(Y, neighbours)
     return edge_weights(distances, neighbours, similarity)

@@ -9,7 +9,9 @@ DDMP paper.
     Z       (m, p)  landmarks, a sample of the training rows
     F       (n, m)  Nystroem features K(X, Z) K(Z, Z)^(-1/2), centred
     S       (n, C)  beliefs over candidates, rows sum to 1
-    Y       (n, C)  candidate mask;  Ybar: the beliefs to start from
+    Y       (n, C)  candidate mask
+    V       (n, C)  weights of the candidates, Y where they weigh the same
+    Ybar    (n, C)  rownorm(V), the beliefs to fall back to
     h       (n,)    leverage, the weight of a row's own label in its smoothed value
     pi      (C,)    mass each class is held to, mean Ybar
     T       (C, C)  set transition matrix of S;  P(Y_i | T)  (n, C)  of the sets
@@ -48,7 +50,7 @@ from .transitions import (
 # Of still larger tables a sample of rows is smoothed, and answers for the others.
 N_LANDMARKS, MIN_LANDMARKS, MAX_ENTRIES = 600, 100, 2e7
 MAX_ROWS = 100_000
-OTHER_ROWS = 16_384  # of which answers are made at a time
+BLOCK_ROWS = 16_384  # of which there are kernel values at a time
 N_PASSES = 10
 MIN_EIGENVALUE = 1e-6  # relative; smaller kernel directions are noise
 MIN_FREEDOM = 1e-3  # 1 - h of a row that only its own label explains
@@ -95,6 +97,22 @@ def whitening(Z: Tensor, kernel: str, width: float) -> Tensor:
     return (vectors[:, keep] / values[keep].sqrt()).to(Z.dtype)
 
 
+def kernel_features(
+    X: Tensor, Z: Tensor, white: Tensor, kernel: str, width: float
+) -> Tensor:
+    """F, uncentred. (n, p), (m, p), (m, r) -> (n, r)."""
+    F = X.new_empty((len(X), white.shape[1]))
+    for x, f in zip(X.split(BLOCK_ROWS), F.split(BLOCK_ROWS), strict=True):
+        f.copy_(kernel_matrix(x, Z, kernel, width) @ white)
+    return F
+
+
+def fallback_beliefs(V: Tensor, like: Tensor) -> Tensor:
+    """Ybar of some rows, in the precision of ``like``. (b, C) -> (b, C)."""
+    V = V.to(like.dtype)
+    return V / V.sum(1, keepdim=True)
+
+
 def set_likelihood(Y: Tensor, T: Tensor, gamma: float) -> Tensor:
     """P(Y_i | T)^gamma of each class, largest 1. (n, C), (C, C) -> (n, C)."""
     ll = set_log_likelihood(Y, T)
@@ -137,7 +155,9 @@ class RidgeSmoother:
         values, vectors = torch.linalg.eigh((F.T @ F).double())
         self.values = values.to(F.dtype).clamp(min=0)
         self.vectors = vectors.to(F.dtype)
-        self.scores = F @ self.vectors  # (n, m)
+        for f in F.split(BLOCK_ROWS):
+            f.copy_(f @ self.vectors)
+        self.scores = F  # (n, m)
 
     def coefficients(self, S: Tensor, ridge: float) -> tuple[Tensor, Tensor]:
         """Weights of the scores (m, C), and offset (C,)."""
@@ -147,7 +167,8 @@ class RidgeSmoother:
 
     def leverage(self, ridge: float) -> Tensor:
         """Share of each row in its own smoothed value. (n, 1)."""
-        h = self.scores.square() @ (1 / (self.values + ridge))
+        share = 1 / (self.values + ridge)
+        h = torch.cat([f.square() @ share for f in self.scores.split(BLOCK_ROWS)])
         return (h + 1 / len(h))[:, None]
 
     def leave_one_out(self, S: Tensor, ridge: float, h: Tensor | None = None) -> Tensor:
@@ -217,7 +238,7 @@ class KernelBeliefs:
 def fit_kernel_beliefs(
     X: Tensor,
     Y: Tensor,
-    Ybar: Tensor,
+    V: Tensor,
     S: Tensor,
     choices: list[KernelChoice],
     gamma: float,
@@ -232,8 +253,9 @@ def fit_kernel_beliefs(
     ----------
     X : Tensor of shape (n, p)
     Y : Tensor of shape (n, C), bool
-    Ybar, S : Tensor of shape (n, C)
-        Beliefs to fall back to, and to start from.
+    V : Tensor of shape (n, C), bool or float
+    S : Tensor of shape (n, C)
+        Beliefs to start from. Overwritten.
     choices : list of KernelChoice
     gamma : float
         Trust of the free passes in the set transition matrix.
@@ -256,26 +278,27 @@ def fit_kernel_beliefs(
     smoothed: slice | Tensor = slice(None)
     if len(others):
         smoothed = drawn[:n_smoothed].sort().values.to(X.device)
-    x, y, ybar, s = X[smoothed], Y[smoothed], Ybar[smoothed], S[smoothed]
+    x, y, s = X[smoothed], Y[smoothed], S[smoothed].clone()
+    ybar = fallback_beliefs(V[smoothed], S)
 
     all_weights, all_offsets = [], []
-    beliefs, prior = torch.zeros_like(S), torch.zeros_like(S)
+    beliefs, prior = S.zero_(), torch.zeros_like(S)
     for choice in choices:
         white = whitening(Z, choice.kernel, choice.width)
-        K = kernel_matrix(x, Z, choice.kernel, choice.width)
-        smoother = RidgeSmoother(K @ white)
-        del K
+        F = kernel_features(x, Z, white, choice.kernel, choice.width)
+        smoother = RidgeSmoother(F)
         own = smoother.disambiguate(s, y, ybar, choice.ridge, choice.balanced, gamma)
         beliefs[smoothed] += own / len(choices)
         prior[smoothed] += smoother.leave_one_out(own, choice.ridge) / len(choices)
         weights, offset = smoother.predictor(own, choice.ridge)
-        del smoother
+        del F, smoother
         weights = white @ weights
         correction = learn_correction(own, y, ybar.mean(0), choice.balanced, gamma)
-        for rows in others.split(OTHER_ROWS):
+        for rows in others.split(BLOCK_ROWS):
             A = kernel_matrix(X[rows], Z, choice.kernel, choice.width) @ weights
             A += offset
-            found = masked_beliefs(A, Y[rows], Ybar[rows], correction)
+            fallback = fallback_beliefs(V[rows], S)
+            found = masked_beliefs(A, Y[rows], fallback, correction)
             beliefs[rows] += found / len(choices)
             prior[rows] += A / len(choices)
         all_weights.append(weights)
@@ -344,7 +367,7 @@ def candidate_log_likelihood(answer: Tensor, Y: Tensor, T: Tensor) -> float:
 def choose_kernels(
     X: Tensor,
     Y: Tensor,
-    Ybar: Tensor,
+    V: Tensor,
     S: Tensor,
     gamma: float,
     generator: torch.Generator,
@@ -356,17 +379,17 @@ def choose_kernels(
     X : Tensor of shape (n, p)
         Standardised rows.
     Y : Tensor of shape (n, C), bool
-    Ybar, S : Tensor of shape (n, C)
-        Beliefs to fall back to, and to start from.
+    V : Tensor of shape (n, C), bool or float
+    S : Tensor of shape (n, C)
+        Beliefs to start from.
     gamma : float
         Trust of the free passes in the set transition matrix.
     generator : torch.Generator
         Draws the sample of rows and the folds.
     """
     rows = torch.randperm(len(X), generator=generator)[:SEARCH_ROWS].to(X.device)
-    likelihood = held_out_likelihood(
-        X[rows], Y[rows], Ybar[rows], S[rows], gamma, generator
-    )
+    Ybar = fallback_beliefs(V[rows], S)
+    likelihood = held_out_likelihood(X[rows], Y[rows], Ybar, S[rows], gamma, generator)
 
     def best(balanced: bool) -> KernelChoice:
         choices = [choice for choice in likelihood if choice.balanced == balanced]

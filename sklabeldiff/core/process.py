@@ -80,6 +80,8 @@ class GaussianProcess:
         self.highest = torch.as_tensor(high, device=device, dtype=dtype)
         self.beta = schedule.beta.to(device=device, dtype=dtype)
         self.abar = schedule.abar.to(device=device, dtype=dtype)
+        self.signal = self.abar.sqrt()
+        self.noise = (1 - self.abar).sqrt()
 
     @property
     def n_timesteps(self) -> int:
@@ -88,8 +90,7 @@ class GaussianProcess:
 
     def marginal(self, s0: Tensor, t: Tensor, eps: Tensor, f: Tensor) -> Tensor:
         """Noise S_0 to step t. (..., K), (...) -> (..., K). Eq. (2)."""
-        signal = self.abar[t].sqrt()[..., None]
-        noise = (1 - self.abar[t]).sqrt()[..., None]
+        signal, noise = self.signal[t][..., None], self.noise[t][..., None]
         return f + signal * (s0 - f) + noise * eps
 
     def posterior(self, t: Tensor) -> PosteriorCoefficients:
@@ -110,19 +111,18 @@ class GaussianProcess:
         if self.prediction == "x0":
             s0 = f + prediction
         else:
-            abar = self.abar[t]
-            drift = (1 - abar.sqrt()) * f + (1 - abar).sqrt() * prediction
-            s0 = (s_t - drift) / abar.sqrt()
+            drift = (1 - self.signal[t]) * f + self.noise[t] * prediction
+            s0 = (s_t - drift) / self.signal[t]
         return s0.clamp(self.lowest, self.highest)
 
     def ddim_step(
         self, s0: Tensor, s_t: Tensor, t: int, t_next: int, f: Tensor
     ) -> Tensor:
         """Deterministic step from t to t_next < t, given a guess of S_0."""
-        abar, after = self.abar[t], self.abar[t_next]
+        away = s0 - f
         # The noise is recomputed from the clamped guess, so that both agree.
-        eps = (s_t - f - abar.sqrt() * (s0 - f)) / (1 - abar).sqrt()
-        return f + after.sqrt() * (s0 - f) + (1 - after).sqrt() * eps
+        eps = (s_t - f - self.signal[t] * away) / self.noise[t]
+        return f + self.signal[t_next] * away + self.noise[t_next] * eps
 
     def ddim(
         self, denoise: Denoiser, start: Tensor, f: Tensor, n_sampling_steps: int

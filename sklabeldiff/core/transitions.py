@@ -24,7 +24,7 @@ PSEUDO_COUNT = 1.0  # r: prior rows a class, so that an empty class has a matrix
 MIN_CLASS_ROWS = 5.0  # below this many rows, a class says nothing about its candidates
 CLIP = 1e-3  # keeps one surprising candidate from outweighing everything else
 PINV_RIDGE = 1e-3  # Trow may be singular; this makes its inverse exist
-BLOCK_ROWS = 65_536  # counted at a time
+BLOCK_ROWS = 8192  # counted at a time
 COLLAPSE_SHARE = 0.1  # a class left with less than this share of its mass is lost
 
 
@@ -122,7 +122,12 @@ def confident_rows(P: Tensor, Y: Tensor, gate: float) -> Tensor:
 
 def agreement(S: Tensor, P: Tensor, Y: Tensor) -> float:
     """Share of rows where the model's best candidate is the most believed class."""
-    return (torch.where(Y, P, -1.0).argmax(1) == S.argmax(1)).double().mean().item()
+    tables = (a.split(BLOCK_ROWS) for a in (S, P, Y))
+    same = (
+        torch.where(y, p, -1.0).argmax(1).eq(s.argmax(1)).sum().item()
+        for s, p, y in zip(*tables, strict=True)
+    )
+    return sum(same) / len(S)
 
 
 def has_collapsed(S: Tensor, S_before: Tensor) -> bool:

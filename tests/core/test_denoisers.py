@@ -1,5 +1,7 @@
 """The networks: shapes, where their randomness comes from, what they react to."""
 
+import copy
+
 import pytest
 import torch
 
@@ -119,15 +121,24 @@ def test_linear_has_the_initial_values_of_torch(generator):
 def test_step_gate_may_get_its_input_in_two_parts(generator):
     gate = StepGate(5, 3, L, generator)
     u = torch.randn((B, 5), generator=generator)
-    t = torch.randint(1, L + 1, (B,), generator=generator)
-    found = gate.with_rest(u[:, :2], gate.rest(u[:, 2:]), t)
-    torch.testing.assert_close(found, gate(u, t))
+    found = gate.with_rest(u[:, :2], gate.rest(u[:, 2:]))
+    torch.testing.assert_close(found, gate.linear(u))
 
 
-def test_step_gate_scales_by_the_row_of_the_step(generator):
+@pytest.mark.parametrize("training", [True, False])
+def test_step_gate_scales_by_the_row_of_the_step_and_normalises(training, generator):
     gate = StepGate(3, 5, L, generator)
     assert gate.gates.shape == (L + 1, 5)
     assert (gate.gates >= 0).all() and (gate.gates < 1).all()
-    u, t = torch.ones((2, 3)), torch.tensor([1, L])
-    expected = gate.gates[[1, L]] * gate.linear(u)
-    torch.testing.assert_close(gate(u, t), expected)
+    norm = torch.nn.BatchNorm1d(5).train(training)
+    for values in (norm.weight, norm.bias, norm.running_mean, norm.running_var):
+        torch.nn.init.uniform_(values, 0.5, 2, generator=generator)
+    Au = torch.randn((B, 5), generator=generator)
+    t = torch.randint(1, L + 1, (B,), generator=generator)
+    same = copy.deepcopy(norm)
+    found = gate.normalised(Au, t, norm)
+    torch.testing.assert_close(found, same(gate.gates[t] * Au))
+    torch.testing.assert_close(norm.running_mean, same.running_mean)
+    # All rows at one step: the step may be given once.
+    one = gate.normalised(Au, t[:1], norm)
+    torch.testing.assert_close(one, gate.normalised(Au, t[:1].expand(B), norm))

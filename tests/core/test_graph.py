@@ -7,8 +7,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 import sklabeldiff
+from sklabeldiff.core import graph
 from sklabeldiff.core.graph import (
     BLOCK_ROWS,
     edge_weights,
@@ -94,6 +96,16 @@ def test_no_row_is_its_own_neighbour():  # check 2
     actual = np.linalg.norm(X[:, None] - X[neighbours], axis=-1)
     np.testing.assert_allclose(distances, actual, atol=1e-7)
     assert np.all(np.diff(distances, axis=1) >= 0)
+
+
+def test_rows_on_a_gpu_are_searched_there(monkeypatch):  # check 2
+    X = np.random.default_rng(0).standard_normal((50, 2))
+    expected = nearest_neighbours(X, 10)
+    monkeypatch.setattr(graph, "on_accelerator", lambda X: True)
+    monkeypatch.setattr(graph, "NearestNeighbors", None)  # not called
+    found = nearest_neighbours(torch.as_tensor(X), 10)
+    np.testing.assert_allclose(found[0], expected[0])
+    np.testing.assert_array_equal(found[1], expected[1])
 
 
 def test_all_others_are_neighbours_of_a_small_table():  # check 2

@@ -111,7 +111,7 @@ def test_single_candidates_stay_one_hot(problem):  # check 1
 def test_duplicated_rows_give_finite_beliefs(blobs, generator):  # check 1
     X = torch.zeros_like(blobs.X)
     _, S, prior = fit_kernel_beliefs(
-        X, blobs.Y, blobs.Ybar, blobs.Ybar, [CHOICE], GAMMA, generator
+        X, blobs.Y, blobs.Ybar, blobs.Ybar.clone(), [CHOICE], GAMMA, generator
     )
     assert torch.isfinite(prior).all()
     assert_close(S.sum(1), torch.ones(len(S)), rtol=0, atol=1e-6)
@@ -178,7 +178,7 @@ def test_whitened_features_reproduce_the_kernel(generator):
 
 def test_prior_mean_leaves_one_out_in_training_and_not_after(blobs, generator):
     fitted, S, prior = fit_kernel_beliefs(
-        blobs.X, blobs.Y, blobs.Ybar, blobs.Ybar, [CHOICE], GAMMA, generator
+        blobs.X, blobs.Y, blobs.Ybar, blobs.Ybar.clone(), [CHOICE], GAMMA, generator
     )
     white = whitening(fitted.landmarks, "gaussian", 1.0)
     F = kernel_matrix(blobs.X, fitted.landmarks, "gaussian", 1.0) @ white
@@ -196,11 +196,12 @@ def test_rows_beyond_the_sample_are_answered_as_new_ones(blobs, monkeypatch, bal
 
     def fit(rows, seed):
         gen = torch.Generator().manual_seed(seed)
-        tables = (table[rows] for table in (blobs.X, blobs.Y, blobs.Ybar, blobs.Ybar))
+        tables = (blobs.X, blobs.Y, blobs.Ybar, blobs.Ybar.clone())
+        tables = (table[rows] for table in tables)
         return fit_kernel_beliefs(*tables, [choice], GAMMA, gen)
 
     monkeypatch.setattr(kernels, "MAX_ROWS", 60)
-    monkeypatch.setattr(kernels, "OTHER_ROWS", 7)
+    monkeypatch.setattr(kernels, "BLOCK_ROWS", 7)
     fitted, S, prior = fit(slice(None), 3)
     drawn = torch.randperm(90, generator=torch.Generator().manual_seed(3))
     sample, others = drawn[:60].sort().values, drawn[60:]
@@ -230,7 +231,7 @@ def test_several_choices_are_averaged(blobs):
     def fit(choices):
         gen = torch.Generator().manual_seed(0)
         fitted, S, prior = fit_kernel_beliefs(
-            blobs.X, blobs.Y, blobs.Ybar, blobs.Ybar, choices, GAMMA, gen
+            blobs.X, blobs.Y, blobs.Ybar, blobs.Ybar.clone(), choices, GAMMA, gen
         )
         return fitted.prior_mean(blobs.X), S, prior
 
@@ -294,9 +295,9 @@ def test_unlabelled_rows_do_not_draw_each_other_into_a_class():
 
 
 def test_choice_knows_no_true_labels():
-    for function in (choose_kernels, held_out_likelihood):
+    for function, weights in ((choose_kernels, "V"), (held_out_likelihood, "Ybar")):
         assert list(inspect.signature(function).parameters) == [
-            *("X", "Y", "Ybar", "S", "gamma", "generator")
+            *("X", "Y", weights, "S", "gamma", "generator")
         ]
 
 

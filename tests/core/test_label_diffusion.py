@@ -8,7 +8,7 @@ import torch
 from torch import nn
 from torch.testing import assert_close
 
-from sklabeldiff.core import label_diffusion
+from sklabeldiff.core import label_diffusion, transitions
 from sklabeldiff.core.blocks import BLOCK_ROWS
 from sklabeldiff.core.denoisers import Denoiser, make_denoiser
 from sklabeldiff.core.label_diffusion import (
@@ -278,7 +278,7 @@ def test_settled_training_refreshes_earlier(blobs, monkeypatch):  # check 15
 def refreshed(problem, S, P, rule, monkeypatch):
     """Training after one refresh from a model that believes P."""
     training = make_training(problem, S, rule=rule)
-    monkeypatch.setattr(training, "beliefs", lambda rows: P)
+    monkeypatch.setattr(training, "beliefs", lambda rows: P.clone())
     training.refresh()
     return training.progress
 
@@ -347,10 +347,27 @@ def test_rule_none_never_looks(blobs, monkeypatch):
 @pytest.mark.parametrize("kind", ["bayes", "inverse"])
 def test_refresh_has_no_seam_between_blocks(blobs, kind, monkeypatch):
     rule = RefreshRule(kind, gamma=0.3, eta=0.5, gate=0.9)
-    rows = blobs.Ybar, blobs.Ybar, blobs.truth, blobs.Y
-    whole = rule(*rows)
+
+    def refreshed():
+        return rule(blobs.Ybar, blobs.Ybar, blobs.truth.clone(), blobs.Y)
+
+    whole = refreshed()
     monkeypatch.setattr(label_diffusion, "REFRESHED_ROWS", 7)
-    assert_close(rule(*rows), whole, rtol=0, atol=1e-7)
+    assert_close(refreshed(), whole, rtol=0, atol=1e-7)
+
+
+def test_refresh_makes_one_table_of_all_rows(blobs, monkeypatch, watch):
+    monkeypatch.setattr(label_diffusion, "REFRESHED_ROWS", 128)
+    monkeypatch.setattr(transitions, "BLOCK_ROWS", 128)
+    many = SimpleNamespace(
+        **{k: a.repeat_interleave(4, 0) for k, a in vars(blobs).items()}
+    )
+    training = make_training(many, 0.5 * many.Ybar + 0.5 * many.truth)
+    monkeypatch.setattr(label_diffusion, "MIN_AGREEMENT", 0.0)
+    with watch() as made:
+        training.refresh()
+    assert training.progress.history[-1]["refreshed"]
+    assert made.shapes.count(many.Y.shape) == 1
 
 
 def test_unsure_rows_keep_their_beliefs(blobs):
@@ -366,7 +383,7 @@ def test_unsure_rows_keep_their_beliefs(blobs):
 def test_eta_is_the_share_of_the_new_beliefs(blobs, kind):
     old = blobs.Ybar
     none, half, all_ = (
-        RefreshRule(kind, 0.3, eta, 0.0)(old, old, blobs.truth, blobs.Y)
+        RefreshRule(kind, 0.3, eta, 0.0)(old, old, blobs.truth.clone(), blobs.Y)
         for eta in (0.0, 0.5, 1.0)
     )
     assert_close(none, old)
@@ -386,6 +403,16 @@ def test_training_resolves_the_candidates(blobs, target):
     assert torch.all(S[~blobs.Y] == 0)
     P = training.model.label_distribution(blobs.X, torch.zeros_like(S))
     assert (P.argmax(1) == blobs.y).double().mean() > 0.95
+
+
+def test_an_epoch_reads_only_its_loss_back_and_makes_no_table(blobs, watch):
+    training = make_training(blobs)  # two batches an epoch
+    with watch() as seen:
+        training.trainer.run(3)
+    # Each number that is read makes a GPU wait: here the mean loss, once an epoch. The
+    # other one is the seed of the loader, which is drawn on the CPU.
+    assert seen.operations[torch.ops.aten._local_scalar_dense.default] == 3 * 2
+    assert not {blobs.X.shape, blobs.Y.shape} & set(seen.shapes)
 
 
 def test_averaged_weights_predict(blobs):
