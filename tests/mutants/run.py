@@ -32,6 +32,7 @@ KERNELS = "tests/core/test_kernels.py"
 PROCESS = "tests/core/test_process.py"
 TRANSITIONS = "tests/core/test_transitions.py"
 DIFFUSION = "tests/core/test_label_diffusion.py"
+DENOISERS = "tests/core/test_denoisers.py"
 DDMP = "tests/test_ddmp.py"
 WEIGHTS = "tests/core/test_transition_weights.py"
 TABLE = "tests/core/test_transition_table.py"
@@ -175,6 +176,10 @@ MUTANTS = {
     ],
     "ddmp_07_training_mode": [
         f"{DIFFUSION}::test_any_batch_split_gives_the_same_answer",
+    ],
+    "ddmp_07_gate_lost_in_evaluation": [
+        f"{DENOISERS}::"
+        "test_step_gate_scales_by_the_row_of_the_step_and_normalises[False]",
     ],
     "ddmp_08_clean_state": [
         f"{PROCESS}::test_ddim_with_the_true_noise_returns_the_clean_state",
