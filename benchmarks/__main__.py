@@ -16,6 +16,7 @@ from typing import Any  # noqa: E402
 
 from benchmarks import (  # noqa: E402
     encoding,
+    fits,
     generate,
     lra,
     report,
@@ -31,6 +32,7 @@ from benchmarks.suites import SUITES  # noqa: E402
 MEASUREMENTS: dict[str, tuple[Any, str]] = {
     "speed": (speed, "training loop, memory, fit times"),
     "scaling": (scaling, "a thousand rows to a million"),
+    "fits": (fits, "whole fits beside peers'"),
     "lra": (lra, "beside LRA-diffusion's own loop"),
     "encoding": (encoding, "images a second, against a bare loop"),
     "simclr": (simclr, "features learnt without labels"),

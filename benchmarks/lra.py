@@ -133,12 +133,12 @@ def compare(checkout: Path, data: Data, epochs: int) -> Comparison:
     return Comparison(
         theirs,
         watch.stopwatch.trace,
-        _seconds(lambda: lra_checkout.predict(model, X)),
-        _seconds(lambda: clf.predict(X)),
+        cpu_seconds(lambda: lra_checkout.predict(model, X)),
+        cpu_seconds(lambda: clf.predict(X)),
     )
 
 
-def _seconds(task: Callable[[], object]) -> float:
+def cpu_seconds(task: Callable[[], object]) -> float:
     """Least CPU seconds of three runs."""
     found = []
     for _ in range(3):
