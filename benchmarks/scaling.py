@@ -12,6 +12,7 @@ import subprocess
 import sys
 import time
 import warnings
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -154,7 +155,34 @@ def main(args: argparse.Namespace, command: str) -> int:
     publish(text, args.save)
     if args.save is not None:
         args.save.with_suffix(".json").write_text(json.dumps(found, indent=1) + "\n")
+        plot(found, args.save.with_suffix(".png"))
     return int("**missed**" in text)
+
+
+def plot(found: dict[int, dict[str, float]], path: Path) -> None:
+    """Seconds and memory over rows, both axes logarithmic."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    from matplotlib.figure import Figure
+
+    rows = list(found)
+    curves = {
+        "seconds": {"fit": "fit", "search within": "search"},
+        "bytes": {
+            "peak above a first small fit": "memory",
+            "X and beliefs": "data",
+            "index, within the peak": "index",
+        },
+    }
+    figure = Figure(figsize=(8, 3.2), layout="constrained")
+    for axes, (unit, lines) in zip(figure.subplots(1, 2), curves.items(), strict=True):
+        for marker, (label, key) in zip("osv", lines.items(), strict=False):
+            values = [figures[key] for figures in found.values()]
+            axes.loglog(rows, values, marker=marker, label=label)
+        axes.set(xlabel="rows", ylabel=unit)
+        axes.legend(frameon=False)
+    figure.savefig(path, dpi=120)
 
 
 def exponent(seconds: dict[int, float]) -> float:
@@ -164,8 +192,8 @@ def exponent(seconds: dict[int, float]) -> float:
 
 
 def sizes_of_data(figures: dict[str, float]) -> float:
-    """Peak memory without the index, in sizes of X and beliefs."""
-    return (figures["memory"] - figures["index"]) / figures["data"]
+    """Peak memory, the index within, in sizes of X and beliefs."""
+    return figures["memory"] / figures["data"]
 
 
 def table(found: dict[int, dict[str, float]], command: str) -> str:
@@ -186,7 +214,7 @@ def table(found: dict[int, dict[str, float]], command: str) -> str:
     ]
     head = [
         *("rows", "fit, s", "fit, us a row", "of it search, s", "recall", "index, MB"),
-        *("peak above imports, MB", "less index, over X and beliefs", "accuracy"),
+        *("peak, MB", "over X and beliefs", "accuracy"),
     ]
     slope = exponent({n: figures["search"] for n, figures in found.items()})
     largest = max(found)
@@ -200,7 +228,10 @@ def table(found: dict[int, dict[str, float]], command: str) -> str:
             f"DDMP with {N_UPDATES} updates of {BATCH} rows, d = {D}, C = {N_CLASSES}; "
             f"clouds of {N_DIMENSIONS} dimensions; neighbours by "
             "`ApproximateNeighbors` at every size. Each line is a process of its own, "
-            f"one fit. Recall and accuracy are of {RECALL_ROWS} training rows.",
+            f"one fit. Recall and accuracy are of {RECALL_ROWS} training rows. The "
+            "peak is above that of the same process after it made and fitted "
+            f"{WARM_UP_ROWS} rows, which loads what is imported on demand; X, the "
+            "sets and the index, while it is there, are within.",
             "",
             *markdown(head, rows),
             "",
@@ -212,8 +243,8 @@ def table(found: dict[int, dict[str, float]], command: str) -> str:
                 f"{slope:.2f}",
             ),
             goal(
-                f"peak memory at {largest} rows, the index aside, at most "
-                f"{MAX_MEMORY:g} times that of X and beliefs",
+                f"peak memory at {largest} rows, at most {MAX_MEMORY:g} times that of "
+                "X and beliefs",
                 memory <= MAX_MEMORY,
                 f"{memory:.2f}",
             ),
