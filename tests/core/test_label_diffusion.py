@@ -356,6 +356,19 @@ def test_refresh_has_no_seam_between_blocks(blobs, kind, monkeypatch):
     assert_close(refreshed(), whole, rtol=0, atol=1e-7)
 
 
+def test_what_is_told_of_a_refresh_has_no_seam_between_blocks(blobs, monkeypatch):
+    S, P = opposed(blobs)
+    tables = S, P, BAYES, monkeypatch
+    (whole,) = refreshed(blobs, *tables).history
+    entropy = -torch.special.xlogy(S, S).sum(1).mean().item()
+    assert whole["entropy"] == pytest.approx(entropy, rel=1e-5)
+    monkeypatch.setattr(label_diffusion, "REFRESHED_ROWS", 7)
+    monkeypatch.setattr(transitions, "BLOCK_ROWS", 7)
+    (parts,) = refreshed(blobs, *tables).history
+    assert parts.pop("entropy") == pytest.approx(whole.pop("entropy"))
+    assert parts == whole
+
+
 def test_refresh_makes_one_table_of_all_rows(blobs, monkeypatch, watch):
     monkeypatch.setattr(label_diffusion, "REFRESHED_ROWS", 128)
     monkeypatch.setattr(transitions, "BLOCK_ROWS", 128)
