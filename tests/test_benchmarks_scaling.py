@@ -7,6 +7,7 @@ import pytest
 from matplotlib.image import imread
 
 from benchmarks import scaling
+from benchmarks._large_fit import peak_bytes
 
 
 def figures(n_rows: int, seconds: float, megabytes: float) -> dict[str, float]:
@@ -65,4 +66,5 @@ def test_a_fit_is_measured(monkeypatch: pytest.MonkeyPatch) -> None:
     found = scaling.fit_once(2000)
     assert found["data"] == 2000 * 4 * (scaling.D + scaling.N_CLASSES)
     assert found["memory"] >= 0
+    assert 0 < scaling.WatchedNeighbors.peak < peak_bytes()
     assert found["accuracy"] > 0.9
