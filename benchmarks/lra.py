@@ -3,12 +3,14 @@
 Both learn from the true classes: what is compared is speed, and LRA takes no sets.
 Both are asked the same: CPU seconds of one run, scaling and neighbours included and
 tests left out, until the accuracy is first within half a point of LRA's last one. Ours
-is a default fit that a callback watches; how long all of it takes is told too.
+is a default fit that a callback watches, epoch by epoch; how long all of it takes is
+told too. LRA's loop tests every fifth epoch: it is credited with the test before.
 """
 
 from __future__ import annotations
 
 import argparse
+import sys
 import time
 import warnings
 from collections.abc import Callable
@@ -59,7 +61,14 @@ class Comparison(NamedTuple):
     @property
     def faster(self) -> float:
         """How many times less CPU time ours takes; 0 where it does not get there."""
-        return self.theirs.reaches(self.target) / self.ours.reaches(self.target)
+        return self.theirs.is_below(self.target) / self.ours.reaches(self.target)
+
+    @property
+    def faster_in_all(self) -> float:
+        """The same of the whole fit; 0 where it does not end there."""
+        if self.ours.accuracy[-1] < self.target:
+            return 0.0
+        return self.theirs.is_below(self.target) / self.ours.seconds[-1]
 
     @property
     def faster_prediction(self) -> float:
@@ -154,6 +163,7 @@ def main(args: argparse.Namespace, command: str) -> int:
     found = {}
     for name in args.datasets:
         found[name] = compare(args.checkout, read(name), lra_checkout.EPOCHS)
+        print(name, found[name], file=sys.stderr, flush=True)
     text = table(found, command)
     publish(text, args.save)
     return int("**missed**" in text)
@@ -165,13 +175,14 @@ def table(found: dict[str, Comparison], command: str) -> str:
         [
             name,
             f"{c.theirs.accuracy[-1]:.3f}",
+            f"{c.theirs.is_below(c.target):.1f}",
             f"{c.theirs.reaches(c.target):.1f}",
             f"{c.theirs.seconds[-1]:.1f}",
             f"{c.ours.accuracy[-1]:.3f}",
             f"{c.ours.reaches(c.target):.1f}",
             f"{c.ours.seconds[-1]:.1f}",
             f"{c.faster:.1f}",
-            f"{c.theirs.reaches(c.target) / c.ours.seconds[-1]:.1f}",
+            f"{c.faster_in_all:.1f}",
             f"{c.their_prediction:.2f}",
             f"{c.our_prediction:.2f}",
             f"{c.faster_prediction:.1f}",
@@ -179,7 +190,8 @@ def table(found: dict[str, Comparison], command: str) -> str:
         for name, c in found.items()
     ]
     head = [
-        *("data", "accuracy of LRA", "s to that less .005", "s of its 200 epochs"),
+        *("data", "accuracy of LRA", "s, that less .005 not yet reached"),
+        *("s, reached", "s of its 200 epochs"),
         *("accuracy of DDMP", "s to LRA's less .005", "s of its fit"),
         *("times faster", "times faster, all of our fit"),
         *("LRA predicts, s", "DDMP predicts, s", "times faster predicting"),
@@ -195,7 +207,8 @@ def table(found: dict[str, Comparison], command: str) -> str:
             "",
             "CPU seconds of one fit each, on the true classes, until the test accuracy "
             "is first within .005 of LRA's last; tests are not counted, scaling and "
-            f"neighbours are. {N_PREDICTED} rows are predicted.",
+            "neighbours are. LRA's loop tests every fifth epoch, and is credited with "
+            f"the test before. {N_PREDICTED} rows are predicted.",
             "",
             *markdown(head, rows),
             "",

@@ -47,6 +47,15 @@ class Trace:
         pairs = zip(self.seconds, self.accuracy, strict=True)
         return min((s for s, a in pairs if a >= target), default=np.inf)
 
+    def is_below(self, target: float) -> float:
+        """Seconds of the last test before that; 0 if there is none.
+
+        Their loop tests every fifth epoch: the target may have been reached any time
+        since.
+        """
+        reached = self.reaches(target)
+        return max((s for s in self.seconds if s < reached), default=0.0)
+
 
 class Stopwatch:
     """Keeps a trace by a clock that stands still during tests."""

@@ -120,14 +120,17 @@ def test_both_are_compared(checkout: Path, monkeypatch: pytest.MonkeyPatch) -> N
 def comparison(
     reached: float = 2.0, accuracy: float = 0.895, our_prediction: float = 0.2
 ) -> Comparison:
-    theirs = Trace([10.0, 20.0, 40.0], [0.5, 0.896, 0.9])
+    theirs = Trace([10.0, 20.0, 30.0, 40.0], [0.5, 0.7, 0.896, 0.9])
     ours = Trace([1.0, reached, 5.0], [0.894, accuracy, accuracy])
     return Comparison(theirs, ours, 1.0, our_prediction)
 
 
 def test_time_counts_to_half_a_point_below_their_last_accuracy() -> None:
     assert comparison().faster == pytest.approx(20 / 2)
-    assert comparison(accuracy=0.8949).faster == 0
+    assert comparison().faster_in_all == pytest.approx(20 / 5)
+    missed = comparison(accuracy=0.8949)
+    assert missed.faster == missed.faster_in_all == 0
+    assert Trace([10.0], [0.9]).is_below(0.9) == 0  # reached at once: no credit
 
 
 @pytest.mark.parametrize(

@@ -33,7 +33,7 @@ Condition = tuple[Tensor, ...]
 
 
 class StepGate(nn.Module):
-    """Linear layer, normalised after a learned gate per step: gamma_t o (A u + b)."""
+    """Linear layer, gated by step and normalised: norm(gamma_t o (A u + b))."""
 
     def __init__(
         self, n_in: int, n_out: int, n_timesteps: int, generator: torch.Generator
@@ -44,10 +44,7 @@ class StepGate(nn.Module):
         self.gates = nn.Parameter(gates)
 
     def rest(self, u: Tensor) -> Tensor:
-        """Apply the last columns of the weights alone, and no gate.
-
-        (b, m) -> (b, n_out).
-        """
+        """Apply the last columns of the weights, and the bias. (b, m) -> (b, n_out)."""
         weight = self.linear.weight[:, -u.shape[1] :]
         return functional.linear(u, weight, self.linear.bias)
 
@@ -61,7 +58,8 @@ class StepGate(nn.Module):
 
         Once the statistics are fixed, gate and norm are one scale and one shift.
         """
-        gates = self.gates.index_select(0, t)  # half the time of gates[t] to learn
+        # Half the time of gates[t] to learn, and on a GPU it repeats bit by bit.
+        gates = functional.embedding(t, self.gates)
         if norm.training:
             return norm(gates * Au)
         mean, variance = cast(Tensor, norm.running_mean), cast(Tensor, norm.running_var)
