@@ -39,23 +39,23 @@ class PeerPRODEN:
     """robust-pll's PRODEN, standardised, with the words of scikit-learn."""
 
     def __init__(self, checkout: Path) -> None:
-        self.checkout = checkout
-
-    def fit(self, X: NDArray[Any], Y: NDArray[np.bool_]) -> Self:
-        if not (self.checkout / "partial_label_learning").is_dir():
+        if not (checkout / "partial_label_learning").is_dir():
             raise FileNotFoundError(
-                f"{self.checkout} is no checkout of mathefuchs/robust-pll: it has no "
+                f"{checkout} is no checkout of mathefuchs/robust-pll: it has no "
                 "partial_label_learning."
             )
         # Its module of data sets, of which one function is used, imports torchvision.
         stubs = {"torchvision": MagicMock()}
-        path = [str(self.checkout), *sys.path]
+        path = [str(checkout), *sys.path]
         with patch.dict(sys.modules, stubs), patch.object(sys, "path", path):
             from partial_label_learning.methods.proden_2020 import (  # type: ignore[import-not-found]
                 Proden,
             )
+        self.method = Proden
+
+    def fit(self, X: NDArray[Any], Y: NDArray[np.bool_]) -> Self:
         self.scaler_ = StandardScaler().fit(X)
-        self.model_ = Proden(np.random.default_rng(0))
+        self.model_ = self.method(np.random.default_rng(0))
         self.model_.fit(self.scaler_.transform(X), Y.astype(float))
         return self
 

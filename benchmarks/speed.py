@@ -96,7 +96,7 @@ def table(figures: list[Figure], command: str) -> str:
 
 
 def epoch_figures(repeats: int) -> Iterator[Figure]:
-    """Median epoch of `Trainer` over that of a bare loop, and over its products."""
+    """Median epoch of DDMP's training over a bare loop's; an update over products."""
     data, shapes = training_speed.tables(), training_speed.SHAPES
     for batch, target in EPOCH_TARGETS.items():
         ours, bare = in_turn(
@@ -113,6 +113,7 @@ def epoch_figures(repeats: int) -> Iterator[Figure]:
             "bare torch loop has the same network, batch, denoising loss, fused AdamW, "
             "gradient clipping and averaged weights, written out by hand",
         )
+    batch = max(EPOCH_TARGETS)
     update, alone = in_turn(
         PRODUCT_REPEATS * repeats,
         training_speed.our_epoch(training_speed.tables(batch), batch),
@@ -138,7 +139,8 @@ def profile_line() -> str:
     rest = 1 - sum(share for _, share in shares)
     return (
         f"Where an epoch goes, {training_speed.SHAPES}, batch {batch}, by torch's "
-        f"profiler (own CPU time): {listed}, all others {rest:.1%}."
+        f"profiler, shares of the time inside torch's operations: {listed}, all "
+        f"others {rest:.1%}."
     )
 
 

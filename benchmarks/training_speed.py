@@ -85,7 +85,7 @@ def bare_epoch(data: Tables, batch: int) -> Callable[[], object]:
         net.train()
         order = torch.randperm(len(S), generator=gen)
         for rows in order.tensor_split(n_batches(len(S), batch)):
-            s0, prior = S[rows], f[rows]
+            s0, x, prior = (a.index_select(0, rows) for a in (S, c, f))
             half = -(-len(rows) // 2)
             t = torch.randint(N_TIMESTEPS, (half,), generator=gen) + 1
             t = torch.cat([t, N_TIMESTEPS + 1 - t])[: len(rows)]
@@ -94,7 +94,7 @@ def bare_epoch(data: Tables, batch: int) -> Callable[[], object]:
             eps = torch.randn(s0.shape, generator=gen)
             s_t = prior + signal * (s0 - prior) + noise * eps
             optimizer.zero_grad()
-            error = net(s_t, t, c[rows], prior) - (s0 - prior)
+            error = net(s_t, t, x, prior) - (s0 - prior)
             error.square().mean().backward()
             nn.utils.clip_grad_norm_(net.parameters(), GRADIENT_NORM)
             optimizer.step()
@@ -136,7 +136,7 @@ def products(batch: int) -> Callable[[], object]:
 
 
 def profiled(epoch: Callable[[], object]) -> list[tuple[str, float]]:
-    """Operations that take most of an epoch, and the share of each in its CPU time."""
+    """Operations of torch that take longest, and the share of each in their time."""
     with profile(activities=[ProfilerActivity.CPU]) as found:
         epoch()
     seconds = {a.key: a.self_cpu_time_total for a in found.key_averages()}

@@ -376,13 +376,14 @@ class DDMPClassifier(NetworkClassifier):
     ) -> NDArray[np.float32]:
         """S after passes over the graph (n, C). Section 3 of the method page."""
         n_passes = self._setting("n_propagations")
-        if n_passes > 0:
-            # Before there are beliefs: the search needs the memory.
-            sets = data.Y if self.label_similarity == "jaccard" else None
-            search = search_by(self.neighbors, seed)
-            W = neighbour_graph(c, sets, self.n_neighbors, search).astype(np.float32)
+        if n_passes == 0:
+            return data.Ybar.astype(np.float32)
+        sets = data.Y if self.label_similarity == "jaccard" else None
+        search = search_by(self.neighbors, seed)
+        W = neighbour_graph(c, sets, self.n_neighbors, search).astype(np.float32)
+        # Not before: the search needs the memory.
         Ybar = data.Ybar.astype(np.float32)
-        return propagate(W, data.Y, Ybar, n_passes) if n_passes > 0 else Ybar
+        return propagate(W, data.Y, Ybar, n_passes)
 
     def _kernel_beliefs(
         self,
@@ -395,7 +396,9 @@ class DDMPClassifier(NetworkClassifier):
         """Fit the smoothers; S after their passes, prior mean of the training rows."""
         if self._setting("prior_mean") == "zero":
             return None, S, torch.zeros_like(S)
-        V = Y if data.weights is None else torch.as_tensor(data.weights).to(S)
+        V = Y
+        if data.weights is not None:
+            V = torch.as_tensor(data.relative_weights()).to(S)
         choices = choose_kernels(c, Y, V, S, self.gamma, generator)
         return fit_kernel_beliefs(c, Y, V, S, choices, self.gamma, generator)
 

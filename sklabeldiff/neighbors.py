@@ -216,7 +216,8 @@ def _has_faiss(n_rows: int) -> bool:
             "which takes long. Install faiss for an approximate search: "
             'pip install "sklabeldiff[ann]", or say neighbors="exact".',
             UserWarning,
-            stacklevel=CALLER_OF_FIT,
+            # Asked for by the search, the graph, and a step of fit.
+            stacklevel=CALLER_OF_FIT + 3,
         )
     return found
 

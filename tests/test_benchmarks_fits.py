@@ -44,7 +44,7 @@ def test_peer_is_fitted_as_it_is(checkout: Path) -> None:
 
 def test_another_folder_is_told(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError, match="no checkout of mathefuchs/robust"):
-        PeerPRODEN(tmp_path).fit(np.eye(2), np.eye(2, dtype=bool))
+        PeerPRODEN(tmp_path)
 
 
 def test_all_methods_are_measured(

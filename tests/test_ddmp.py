@@ -28,7 +28,7 @@ from sklearn.pipeline import Pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
-from sklabeldiff import DDMPClassifier, _saving, encode_candidates
+from sklabeldiff import DDMPClassifier, _saving, ddmp, encode_candidates
 from sklabeldiff.core import kernels, label_diffusion
 from sklabeldiff.core.denoisers import GatedDenoiser
 from sklabeldiff.datasets import make_candidate_sets
@@ -284,6 +284,24 @@ def test_weights_decide_where_beliefs_start(iris):
     clf = DDMPClassifier(**QUICK, **without).fit(X, weights)
     expected = weights / weights.sum(1, keepdims=True)
     np.testing.assert_allclose(clf.initial_label_distribution_, expected, atol=1e-6)
+
+
+def test_smoother_knows_the_weights(iris, monkeypatch):
+    X, y, Y = iris
+    given = []
+
+    def choose(X, Y, V, S, gamma, generator):
+        given.append(V)
+        raise StopIteration
+
+    monkeypatch.setattr(ddmp, "choose_kernels", choose)
+    weights = np.where(np.eye(3, dtype=bool)[y], 3e38, 3e37) * Y
+    for target in (weights, Y):
+        with pytest.raises(StopIteration):
+            DDMPClassifier(**QUICK).fit(X, target)
+    expected = weights / weights.max(1, keepdims=True)
+    np.testing.assert_allclose(given[0], expected, rtol=1e-6)
+    np.testing.assert_array_equal(given[1], Y)
 
 
 def test_unlabelled_rows_take_any_class(iris):

@@ -140,6 +140,25 @@ class TestOfDDMP:
         monkeypatch.setattr(neighbors, "EXACT_ROWS", 400)
         np.testing.assert_array_equal(search_by("auto", 0)(X, 5)[1], exact[1])
 
+    def test_search_has_no_seam_between_blocks(self, clouds, monkeypatch):
+        X = clouds[0].astype(np.float32)
+        # One probe: some rows find too few in their list, and are compared with all.
+        search = ApproximateNeighbors(5, n_probes=1, random_state=0).fit(X)
+        whole = search.transform(X)
+        monkeypatch.setattr(neighbors, "SEARCHED_ROWS", 7)
+        parts = search.transform(X)
+        np.testing.assert_array_equal(parts.indices, whole.indices)
+        np.testing.assert_allclose(parts.data, whole.data, atol=1e-5)
+
+    def test_missing_package_is_told_where_fit_was_called(self, clouds, monkeypatch):
+        X, Y = clouds[0].astype(np.float32), clouds[1]
+        monkeypatch.setattr(neighbors, "EXACT_ROWS", 10)
+        monkeypatch.setattr(neighbors, "find_spec", lambda name: None)
+        with pytest.warns(UserWarning, match=r"sklabeldiff\[ann\]") as seen:
+            DDMPClassifier(max_epochs=1).fit(X, Y)
+        (told,) = (w for w in seen if "ann" in str(w.message))
+        assert told.filename == __file__
+
     def test_missing_package_is_warned_of_and_done_without(self, clouds, monkeypatch):
         X = clouds[0].astype(np.float32)
         monkeypatch.setattr(neighbors, "EXACT_ROWS", 10)

@@ -41,5 +41,6 @@ def in_blocks(
         if results is None:
             results = found.new_empty((n, *found.shape[1:]))
         results[start : start + block_rows] = found
-    assert results is not None, "no rows"
+    if results is None:
+        raise ValueError("There are no rows.")
     return results

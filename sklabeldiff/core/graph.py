@@ -114,12 +114,11 @@ def graph_beliefs(
     n_neighbors: int,
     n_passes: int,
     use_similarity: bool = True,
-    search: Search = nearest_neighbours,
 ) -> Floats:
     """Beliefs from scaled rows and candidate sets, all steps in one. (n, C)."""
     if n_passes == 0:
         return Ybar
-    W = neighbour_graph(Z, Y if use_similarity else None, n_neighbors, search)
+    W = neighbour_graph(Z, Y if use_similarity else None, n_neighbors)
     return propagate(W.astype(Ybar.dtype), Y, Ybar, n_passes)
 
 

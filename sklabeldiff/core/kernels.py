@@ -10,7 +10,7 @@ DDMP paper.
     F       (n, m)  Nystroem features K(X, Z) K(Z, Z)^(-1/2), centred
     S       (n, C)  beliefs over candidates, rows sum to 1
     Y       (n, C)  candidate mask
-    V       (n, C)  weights of the candidates, Y where they weigh the same
+    V       (n, C)  weight of each candidate, 1 for the heaviest of a row: Y, or given
     Ybar    (n, C)  rownorm(V), the beliefs to fall back to
     h       (n,)    leverage, the weight of a row's own label in its smoothed value
     pi      (C,)    mass each class is held to, mean Ybar
@@ -278,7 +278,8 @@ def fit_kernel_beliefs(
     smoothed: slice | Tensor = slice(None)
     if len(others):
         smoothed = drawn[:n_smoothed].sort().values.to(X.device)
-    x, y, s = X[smoothed], Y[smoothed], S[smoothed].clone()
+    x, y = X[smoothed], Y[smoothed]
+    s = S[smoothed] if len(others) else S.clone()
     ybar = fallback_beliefs(V[smoothed], S)
 
     all_weights, all_offsets = [], []

@@ -83,7 +83,7 @@ class LabelDiffusion:
         error = module(s_t, t, c, f) - self.process.target(S, eps, f)
         return error.square().mean()
 
-    @torch.no_grad()
+    @torch.no_grad()  # not inference_mode: a refresh writes into P
     def label_distribution(self, c: Tensor, f: Tensor) -> Tensor:
         """P, from the deterministic chain that starts at f. (n, p), (n, C) -> (n, C).
 

@@ -81,7 +81,7 @@ class GaussianProcess:
         self.beta = schedule.beta.to(device=device, dtype=dtype)
         self.abar = schedule.abar.to(device=device, dtype=dtype)
         self.signal = self.abar.sqrt()
-        self.noise = (1 - self.abar).sqrt()
+        self.noise_scale = (1 - self.abar).sqrt()
 
     @property
     def n_timesteps(self) -> int:
@@ -90,7 +90,7 @@ class GaussianProcess:
 
     def marginal(self, s0: Tensor, t: Tensor, eps: Tensor, f: Tensor) -> Tensor:
         """Noise S_0 to step t. (..., K), (...) -> (..., K). Eq. (2)."""
-        signal, noise = self.signal[t][..., None], self.noise[t][..., None]
+        signal, noise = self.signal[t][..., None], self.noise_scale[t][..., None]
         return f + signal * (s0 - f) + noise * eps
 
     def posterior(self, t: Tensor) -> PosteriorCoefficients:
@@ -111,7 +111,7 @@ class GaussianProcess:
         if self.prediction == "x0":
             s0 = f + prediction
         else:
-            drift = (1 - self.signal[t]) * f + self.noise[t] * prediction
+            drift = (1 - self.signal[t]) * f + self.noise_scale[t] * prediction
             s0 = (s_t - drift) / self.signal[t]
         return s0.clamp(self.lowest, self.highest)
 
@@ -121,8 +121,8 @@ class GaussianProcess:
         """Deterministic step from t to t_next < t, given a guess of S_0."""
         away = s0 - f
         # The noise is recomputed from the clamped guess, so that both agree.
-        eps = (s_t - f - self.signal[t] * away) / self.noise[t]
-        return f + self.signal[t_next] * away + self.noise[t_next] * eps
+        eps = (s_t - f - self.signal[t] * away) / self.noise_scale[t]
+        return f + self.signal[t_next] * away + self.noise_scale[t_next] * eps
 
     def ddim(
         self, denoise: Denoiser, start: Tensor, f: Tensor, n_sampling_steps: int

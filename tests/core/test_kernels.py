@@ -225,6 +225,21 @@ def test_rows_beyond_the_sample_are_answered_as_new_ones(blobs, monkeypatch, bal
     assert_close(S[sample], alone, rtol=0, atol=1e-3)
 
 
+@pytest.mark.parametrize("sampled", [90, 60])
+def test_weights_are_what_beliefs_fall_back_to(blobs, monkeypatch, sampled):
+    monkeypatch.setattr(kernels, "MAX_ROWS", sampled)
+    # Answers that are never positive leave nothing to believe but the weights.
+    monkeypatch.setattr(
+        kernels, "masked_beliefs", lambda A, Y, Ybar, correction: Ybar.clone()
+    )
+    V = torch.where(blobs.truth > 0, 1.0, 0.25) * blobs.Y
+    gen = torch.Generator().manual_seed(0)
+    _, S, _ = fit_kernel_beliefs(
+        blobs.X, blobs.Y, V, blobs.Ybar.clone(), [CHOICE], GAMMA, gen
+    )
+    assert_close(S, V / V.sum(1, keepdim=True))
+
+
 def test_several_choices_are_averaged(blobs):
     choices = [CHOICE, KernelChoice("laplacian", 0.3, 0.03, False)]
 
