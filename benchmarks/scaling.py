@@ -168,10 +168,12 @@ def main(args: argparse.Namespace, command: str) -> int:
         found[n] = child("search", n) | child("fit", n)
         print(n, found[n], file=sys.stderr, flush=True)
     text = table(found, command)
-    publish(text, args.save)
     if args.save is not None:
         args.save.with_suffix(".json").write_text(json.dumps(found, indent=1) + "\n")
-        plot(found, args.save.with_suffix(".png"))
+        picture = args.save.with_suffix(".png")
+        plot(found, picture)
+        text += f"\n\n![Seconds and memory over rows, logarithmic]({picture.name})"
+    publish(text, args.save)
     return int("**missed**" in text)
 
 
