@@ -71,6 +71,9 @@ def main(argv: list[str] | None = None) -> int:
     command = shlex.join(
         ["python", "-m", "benchmarks", *(sys.argv[1:] if argv is None else argv)]
     )
+    if getattr(args, "checkout", None) is not None:
+        # A folder of this machine tells a reader nothing.
+        command = command.replace(shlex.quote(str(args.checkout)), "FOLDER")
     if args.command in MEASUREMENTS:
         module, _ = MEASUREMENTS[args.command]
         return module.main(args, command)

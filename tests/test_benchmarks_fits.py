@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from benchmarks import __main__ as command_line
 from benchmarks import fits
 from benchmarks.fits import Line, PeerPRODEN
 
@@ -60,6 +61,16 @@ def test_all_methods_are_measured(
     assert accuracy.pop("PRODEN of robust-pll") == pytest.approx(1 / 3, abs=0.1)
     assert len(accuracy) == 3 and min(accuracy.values()) > 0.9
     assert all(line.fit > 0 and line.prediction > 0 for line in found)
+
+
+def test_the_page_does_not_name_the_folder_of_the_checkout(
+    checkout: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(fits, "lines", lambda dataset, checkout: [])
+    page = tmp_path / "fits.md"
+    call = ["fits", "--checkout", str(checkout), "--save", str(page)]
+    assert command_line.main(call) == 0
+    assert "python -m benchmarks fits --checkout FOLDER --save" in page.read_text()
 
 
 def test_table_has_a_line_a_method() -> None:
