@@ -141,7 +141,8 @@ def table(found: list[Line], command: str) -> str:
             "",
             "CPU seconds of one fit with the defaults of each, scaling included, on "
             f"candidate sets with uniform distractors at rate {RATE}; {N_PREDICTED} "
-            "rows are predicted, least of three.",
+            "rows are predicted, least of three. The first line includes what is "
+            "imported on demand.",
             "",
             *markdown(head, rows),
         ]

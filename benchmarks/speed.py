@@ -74,15 +74,16 @@ def main(args: argparse.Namespace, command: str) -> int:
         figures += large_fits()
         for kind, targets in FIT_TARGETS.items():
             figures += digits_fits(kind, targets, min(repeats, 3))
-    text = f"{table(figures, command)}\n\n{profile_line()}"
+    title = "Training loop" if args.training else "Speed and memory"
+    text = f"{table(figures, command, title)}\n\n{profile_line()}"
     publish(text, args.save)
     return int(not all(figure.met for figure in figures))
 
 
-def table(figures: list[Figure], command: str) -> str:
+def table(figures: list[Figure], command: str, title: str = "Speed") -> str:
     """Figures beside their targets, as markdown."""
     lines = [
-        "# Speed and memory",
+        f"# {title}",
         "",
         *provenance(command, "0, one thread"),
         "",
