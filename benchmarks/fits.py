@@ -23,7 +23,7 @@ from sklearn.neural_network import MLPClassifier
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from benchmarks.lra import cpu_seconds
+from benchmarks import beside
 from benchmarks.noisy_cells import read_clean
 from benchmarks.report import markdown, provenance, publish
 from sklabeldiff import DDMPClassifier
@@ -76,14 +76,7 @@ class Line(NamedTuple):
 
 def add_arguments(sub: argparse.ArgumentParser) -> None:
     """Declare the options of the command."""
-    sub.add_argument(
-        "--checkout",
-        type=Path,
-        required=True,
-        metavar="FOLDER",
-        help="a clone of mathefuchs/robust-pll",
-    )
-    sub.add_argument("--datasets", nargs="+", choices=DATASETS, default=DATASETS)
+    beside.add_arguments(sub, "mathefuchs/robust-pll", DATASETS)
 
 
 def main(args: argparse.Namespace, command: str) -> int:
@@ -118,7 +111,7 @@ def lines(dataset: str, checkout: Path) -> list[Line]:
         seconds = time.process_time() - start
         predict: Callable[[Any], Any] = clf.predict
         accuracy = float(np.mean(predict(X_test) == y_test))
-        prediction = cpu_seconds(lambda predict=predict: predict(many))  # type: ignore[misc]
+        prediction = beside.cpu_seconds(lambda predict=predict: predict(many))  # type: ignore[misc]
         found.append(Line(dataset, name, seconds, prediction, accuracy))
     return found
 

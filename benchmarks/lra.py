@@ -11,9 +11,7 @@ from __future__ import annotations
 
 import argparse
 import sys
-import time
 import warnings
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -23,7 +21,7 @@ from numpy.typing import NDArray
 from sklearn.model_selection import train_test_split
 from sklearn.preprocessing import StandardScaler
 
-from benchmarks import image_cells, lra_checkout
+from benchmarks import beside, image_cells, lra_checkout
 from benchmarks.lra_checkout import Stopwatch, Trace
 from benchmarks.noisy_cells import read_clean
 from benchmarks.report import goal, markdown, provenance, publish
@@ -77,14 +75,7 @@ class Comparison(NamedTuple):
 
 def add_arguments(sub: argparse.ArgumentParser) -> None:
     """Declare the options of the command."""
-    sub.add_argument(
-        "--checkout",
-        type=Path,
-        required=True,
-        metavar="FOLDER",
-        help="a clone of puar-playground/LRA-diffusion",
-    )
-    sub.add_argument("--datasets", nargs="+", choices=DATASETS, default=DATASETS)
+    beside.add_arguments(sub, "puar-playground/LRA-diffusion", DATASETS)
 
 
 def read(dataset: str) -> Data:
@@ -144,19 +135,9 @@ def compare(checkout: Path, data: Data, epochs: int) -> Comparison:
     return Comparison(
         theirs,
         watch.stopwatch.trace,
-        cpu_seconds(lambda: lra_checkout.predict(model, X)),
-        cpu_seconds(lambda: clf.predict(X)),
+        beside.cpu_seconds(lambda: lra_checkout.predict(model, X)),
+        beside.cpu_seconds(lambda: clf.predict(X)),
     )
-
-
-def cpu_seconds(task: Callable[[], object]) -> float:
-    """Least CPU seconds of three runs."""
-    found = []
-    for _ in range(3):
-        start = time.process_time()
-        task()
-        found.append(time.process_time() - start)
-    return min(found)
 
 
 def main(args: argparse.Namespace, command: str) -> int:
