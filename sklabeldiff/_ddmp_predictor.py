@@ -8,7 +8,7 @@ from typing import Any, Self
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import nn
+from torch import Tensor, nn
 
 from sklabeldiff._arrays import Arrays, part_of
 from sklabeldiff.base import load_arrays, state_arrays
@@ -53,12 +53,21 @@ class Predictor:
 
     def __call__(self, X: NDArray[np.floating]) -> NDArray[np.float32]:
         """(n, p) -> (n, C)."""
+        return self.model.label_distribution(*self._condition(X)).cpu().numpy()
+
+    def path(
+        self, X: NDArray[np.floating]
+    ) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+        """Return steps of the chain, and labels at each. (n, p) -> (m,), (n, m, C)."""
+        steps, states = self.model.path(*self._condition(X))
+        return np.array(steps), states.cpu().numpy()
+
+    def _condition(self, X: NDArray[np.floating]) -> tuple[Tensor, Tensor]:
+        """Scaled rows and their prior means. (n, p) -> (n, p), (n, C)."""
         c = torch.as_tensor(self.scaler(X), device=self.device)
         if self.kernel is None:
-            f = c.new_zeros((len(c), self.n_classes))
-        else:
-            f = in_blocks(self.kernel.prior_mean, c)
-        return self.model.label_distribution(c, f).cpu().numpy()
+            return c, c.new_zeros((len(c), self.n_classes))
+        return c, in_blocks(self.kernel.prior_mean, c)
 
 
 def predictor_arrays(

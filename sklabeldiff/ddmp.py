@@ -489,6 +489,30 @@ class DDMPClassifier(NetworkClassifier):
 
     # -- prediction ----------------------------------------------------------------
 
+    def denoising_path(
+        self, X: ArrayLike
+    ) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+        """How the label of each row takes shape in the reverse diffusion.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            Rows, of which a few are enough to look at.
+
+        Returns
+        -------
+        steps : ndarray of shape (n_states,), int64
+            Diffusion step of each state: from `n_timesteps` down to 0.
+        states : ndarray of shape (n_samples, n_states, n_classes), float32
+            Label vectors, from the prior mean of the row to the answer, whose entry
+            nearest to 1 is the predicted class.
+
+        See Also
+        --------
+        sklabeldiff.plotting.DenoisingPathDisplay : Draws them.
+        """
+        return self._model.path(self._checked(X))
+
     def _build(self) -> Predictor:
         """Put the fitted arrays back into the objects that predict."""
         device, n_classes = self._device(), len(self.classes_)

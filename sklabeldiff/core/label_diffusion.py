@@ -24,6 +24,7 @@ from torch import Tensor, nn
 from . import transitions
 from .blocks import in_blocks
 from .denoisers import Denoiser
+from .process import Denoiser as StateDenoiser
 from .process import GaussianProcess
 from .training import Trainer
 
@@ -95,18 +96,24 @@ class LabelDiffusion:
 
     def _probabilities(self, c: Tensor, f: Tensor) -> Tensor:
         """P of one block."""
-        s0 = self._generate(c, f)
+        s0 = self.process.ddim(self._denoise(c, f), f, f, self.n_sampling_steps)
         return torch.softmax(-((s0 - 1) ** 2) / TEMPERATURE, dim=-1)
 
-    def _generate(self, c: Tensor, f: Tensor) -> Tensor:
-        """S_0 of one block, by the reverse chain."""
+    @torch.no_grad()
+    def path(self, c: Tensor, f: Tensor) -> tuple[list[int], Tensor]:
+        """Return steps L, ..., 0 of this chain, S_t at each. -> (m,), (n, m, C)."""
+        self.denoiser.eval()
+
+        def states(c: Tensor, f: Tensor) -> Tensor:
+            denoise, m = self._denoise(c, f), self.n_sampling_steps
+            return torch.stack([*self.process.ddim_states(denoise, f, f, m)], dim=1)
+
+        return self.process.ddim_grid(self.n_sampling_steps), in_blocks(states, c, f)
+
+    def _denoise(self, c: Tensor, f: Tensor) -> StateDenoiser:
+        """Return the denoiser of one block, whose rows are all at one step."""
         condition = self.denoiser.condition(c, f)
-
-        def denoise(s: Tensor, t: Tensor) -> Tensor:
-            # All rows are at one step.
-            return self.trust * self.denoiser.denoise(s, t[:1], condition)
-
-        return self.process.ddim(denoise, f, f, self.n_sampling_steps)
+        return lambda s, t: self.trust * self.denoiser.denoise(s, t[:1], condition)
 
 
 @dataclass(frozen=True)

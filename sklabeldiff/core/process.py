@@ -23,7 +23,7 @@ Leading axes are free (rows, or members and rows); steps ``t`` broadcast against
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from itertools import pairwise
 from typing import NamedTuple
 
@@ -143,13 +143,25 @@ class GaussianProcess:
         Tensor of shape (..., K)
             The final guess of S_0.
         """
-        grid = [*sampling_steps(self.n_timesteps, n_sampling_steps), 0]
+        for s_t in self.ddim_states(denoise, start, f, n_sampling_steps):
+            state = s_t
+        return state
+
+    def ddim_states(
+        self, denoise: Denoiser, start: Tensor, f: Tensor, n_sampling_steps: int
+    ) -> Iterator[Tensor]:
+        """Yield S_t along the chain of `ddim`, at each step of `ddim_grid`."""
         s_t = start
-        for t, t_next in pairwise(grid):
+        yield s_t
+        for t, t_next in pairwise(self.ddim_grid(n_sampling_steps)):
             steps = torch.full(s_t.shape[:-1], t, device=s_t.device)
             s0 = self.clean_state(denoise(s_t, steps), s_t, t, f)
             s_t = self.ddim_step(s0, s_t, t, t_next, f)
-        return s_t
+            yield s_t
+
+    def ddim_grid(self, n_sampling_steps: int) -> list[int]:
+        """Return the steps that the chain visits, from L down to 0."""
+        return [*sampling_steps(self.n_timesteps, n_sampling_steps), 0]
 
     def ddpm(
         self, denoise: Denoiser, start: Tensor, f: Tensor, noise: Tensor

@@ -6,9 +6,10 @@ For evaluation, where the truth was kept aside.
 from __future__ import annotations
 
 from numbers import Integral
+from typing import Any, NamedTuple
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 from sklearn.utils import check_scalar
 
 from sklabeldiff.metrics._candidates import checked_proba, normalised
@@ -149,6 +150,32 @@ def expected_calibration_error(
     >>> round(expected_calibration_error([0, 1, 1], y_proba, n_bins=5), 4)
     0.4
     """
+    bins = confidence_bins(true_labels, y_proba, n_bins, strategy, classes)
+    return bins.calibration_error
+
+
+class ConfidenceBins(NamedTuple):
+    """Rows binned by their confidence, and sums over each bin. (n_bins,) each."""
+
+    n_rows: NDArray[Any]
+    confidence: NDArray[Any]
+    right: NDArray[Any]
+
+    @property
+    def calibration_error(self) -> float:
+        """Mean over the rows of the gap in their bin."""
+        gaps = np.abs(self.right - self.confidence)
+        return float(gaps.sum() / self.n_rows.sum())
+
+
+def confidence_bins(
+    true_labels: ArrayLike,
+    y_proba: ArrayLike,
+    n_bins: int,
+    strategy: str,
+    classes: ArrayLike | None,
+) -> ConfidenceBins:
+    """Bins of `expected_calibration_error`, whose arguments these are."""
     check_scalar(n_bins, "n_bins", Integral, min_val=1)
     if strategy not in ("uniform", "quantile"):
         raise ValueError(f'strategy is {strategy!r}. Choose "uniform" or "quantile".')
@@ -160,8 +187,11 @@ def expected_calibration_error(
         edges = np.quantile(confidence, edges)
     bins = np.searchsorted(edges, confidence)  # the upper edge belongs to the bin
     right = P.argmax(axis=1) == columns
-    gaps = np.bincount(bins, weights=right - confidence)  # share times gap, times n
-    return float(np.abs(gaps).sum() / len(P))
+    return ConfidenceBins(
+        np.bincount(bins, minlength=n_bins),
+        np.bincount(bins, weights=confidence, minlength=n_bins),
+        np.bincount(bins, weights=right, minlength=n_bins),
+    )
 
 
 def brier_score(
