@@ -1,4 +1,8 @@
-from importlib.util import find_spec
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parent))
+import _inventories
 
 from sklabeldiff import __version__
 
@@ -9,6 +13,7 @@ release = __version__
 version = ".".join(release.split(".")[:2])
 
 extensions = [
+    "matplotlib.sphinxext.plot_directive",
     "sphinx.ext.autodoc",
     "sphinx.ext.autosummary",
     "sphinx.ext.intersphinx",
@@ -16,9 +21,13 @@ extensions = [
     "myst_parser",
     "numpydoc",
     "sphinx_copybutton",
+    "sphinx_design",
+    "sphinx_gallery.gen_gallery",
 ]
 templates_path = ["_templates"]
-exclude_patterns = ["_build", "_templates"]
+html_static_path = ["_static"]
+html_css_files = ["site.css"]
+exclude_patterns = ["_build", "_templates", "versions"]
 
 autosummary_generate = True
 autodoc_typehints = "none"  # numpydoc's Parameters say it with shapes
@@ -34,27 +43,45 @@ numpydoc_validation_checks = {
 # Inherited from scikit-learn, so not ours to mend.
 numpydoc_validation_exclude = {r"\.(fit_transform|get_params|set_params)$"}
 
-# Without a network these warn, and the links are left out.
+# Where there is no connection, links to scikit-learn are made of its installed names,
+# and the others are left out.
+_here = Path(__file__).parent / "_build" / "inventories"
 intersphinx_mapping = {
-    "python": ("https://docs.python.org/3", None),
-    "numpy": ("https://numpy.org/doc/stable", None),
-    "sklearn": ("https://scikit-learn.org/stable", None),
+    "python": (
+        "https://docs.python.org/3",
+        (None, _inventories.empty(_here / "python.inv", "Python")),
+    ),
+    "numpy": (
+        "https://numpy.org/doc/stable",
+        (None, _inventories.empty(_here / "numpy.inv", "NumPy")),
+    ),
+    "sklearn": (
+        "https://scikit-learn.org/stable",
+        (None, _inventories.scikit_learn(_here / "sklearn.inv")),
+    ),
 }
+intersphinx_timeout = 10  # seconds
 
 copybutton_prompt_text = r">>> |\.\.\. |\$ "
 copybutton_prompt_is_regexp = True
 
-# The gallery runs every script, which takes minutes: install sphinx-gallery to have it.
-if find_spec("sphinx_gallery"):
-    extensions.append("sphinx_gallery.gen_gallery")
-    sphinx_gallery_conf = {
-        "examples_dirs": "../examples",
-        "gallery_dirs": "auto_examples",
-        "filename_pattern": r"/plot_",
-        "reference_url": {"sklabeldiff": None},
-        "show_memory": False,
-    }
-    tags.add("gallery")  # type: ignore[name-defined]  # noqa: F821
+# Pictures of the idea of a method: drawn at every build, from docs/figures.
+plot_formats = [("svg", 100)]
+plot_basedir = "figures"
+plot_html_show_formats = False
+plot_html_show_source_link = False
+plot_rcparams = {"svg.fonttype": "none", "figure.facecolor": "white"}
+
+sphinx_gallery_conf = {
+    "examples_dirs": "../examples",
+    "gallery_dirs": "auto_examples",
+    "filename_pattern": r"/plot_",
+    "reference_url": {"sklabeldiff": None},
+    "doc_module": ("sklabeldiff",),
+    "backreferences_dir": "api/generated/examples",
+    "show_memory": False,
+    "show_signature": False,
+}
 
 html_theme = "pydata_sphinx_theme"
 html_title = "sklabeldiff"
@@ -62,5 +89,11 @@ html_theme_options = {
     "navigation_with_keys": False,
     "show_toc_level": 2,
     "secondary_sidebar_items": ["page-toc"],
+    "header_links_before_dropdown": 7,
+    # Of the pages before and after in the index, which are not always a story.
+    "show_prev_next": False,
 }
+html_sidebars = {"auto_examples/**": [], "index": [], "quickstart": []}
 html_show_sourcelink = False
+# Long tables scroll by themselves instead of widening the page of a phone.
+html_context = {"default_mode": "auto"}

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+
 DOCS_URL = "https://sklabeldiff.readthedocs.io/en/stable/"
 
 
@@ -12,3 +14,12 @@ class DocumentedMixin:
     _doc_link_template = (
         f"{DOCS_URL}api/generated/{{estimator_module}}.{{estimator_name}}.html"
     )
+
+    def _doc_link_url_param_generator(self) -> dict[str, str]:
+        """Module and name that the estimator is imported by, which name its page."""
+        kind = type(self)
+        parts = [p for p in kind.__module__.split(".") if not p.startswith("_")]
+        front = sys.modules[parts[0]]  # imported by now, whoever asks
+        in_front = getattr(front, kind.__name__, None) is kind
+        module = parts[0] if in_front else ".".join(parts)
+        return {"estimator_module": module, "estimator_name": kind.__name__}

@@ -119,7 +119,7 @@ class DiffusionEditor(DocumentedMixin, BaseEstimator):
     See Also
     --------
     sklabeldiff.CADClassifier : Learns from these versions of images.
-    sklabeldiff.features.CLIPFeatures : Vectors of images; candidates from class names.
+    sklabeldiff.CLIPFeatures : Vectors of images; candidates from class names.
 
     Notes
     -----

@@ -285,6 +285,7 @@ class CLIPFeatures(ImageExtractor):
         Returns
         -------
         names : ndarray of str objects
+            A name for each column.
         """
         names = super().get_feature_names_out(input_features)
         if self._n_extra:
