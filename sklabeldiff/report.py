@@ -148,8 +148,8 @@ def label_report(
     each row has one label or none, labels are written as they are and nothing stands
     for unlabelled, so that ``pandas.read_csv(file)["corrected"]`` can be fitted. Where
     a row has several labels, or a text label could be read as a formula, a number or a
-    missing value, each label cell is JSON: a label, a list of labels for a set, or
-    ``null``, as ``pandas.read_csv(file, converters={"corrected": json.loads})`` reads.
+    missing value, label cells are JSON: a list of labels or ``null`` ("believed": the
+    label), as ``pandas.read_csv(file, converters={"corrected": json.loads})`` reads.
 
     Examples
     --------
@@ -174,9 +174,7 @@ def label_report(
     given = read_labels(estimator, y, cv)
     pictures, words = _read_contents(images, texts)
     truth = None if true_labels is None else one_label_a_row(true_labels, "true_labels")
-    _check_lengths(
-        len(given.Y), X=X, images=pictures, texts=words, true_labels=truth
-    )
+    _check_lengths(len(given.Y), X=X, images=pictures, texts=words, true_labels=truth)
     names = display_names(class_names, given.classes)
     true_columns = None if truth is None else _true_columns(truth, given.classes)
 
@@ -239,9 +237,7 @@ def _check_lengths(n_rows: int, **arrays: Any) -> None:
             )
 
 
-def _true_columns(
-    truth: NDArray[Any], classes: NDArray[Any]
-) -> NDArray[np.intp]:
+def _true_columns(truth: NDArray[Any], classes: NDArray[Any]) -> NDArray[np.intp]:
     """Columns of the true labels, -1 where one is no class. (n,) -> (n,)."""
     columns = columns_of(truth, classes)
     if columns.max() < 0:
@@ -259,7 +255,7 @@ def _contents(
     order: NDArray[np.intp],
     max_thumbnails: int,
 ) -> dict[str, Any]:
-    """What there is to see of the rows, the most suspicious ones first."""
+    """Contents of the rows, the most suspicious ones first."""
     rows = order[:max_thumbnails]
     found: dict[str, Any] = {"n": len(rows)}
     if images is not None:

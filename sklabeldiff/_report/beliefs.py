@@ -116,7 +116,7 @@ def _answer(model: Any, X: Any, Y: NDArray[Any]) -> NDArray[Any]:
 
 
 def _ask(classifier: Any, X: Any, Y: NDArray[Any]) -> NDArray[Any]:
-    """Beliefs about labels `Y` of rows, by whatever the classifier offers. -> (n, C)."""
+    """Beliefs about rows given labels `Y`, where the classifier heeds them. (n, C)."""
     if hasattr(classifier, "_label_posterior"):
         beliefs: NDArray[Any] = classifier._label_posterior(X, Y)
         return beliefs
@@ -152,7 +152,7 @@ def _check_beliefs(posterior: NDArray[Any], given: Given) -> None:
     ):
         return
     raise ValueError(
-        f"predict_proba returned no distribution over {shape[1]} classes for {shape[0]} "
-        f"rows: its shape is {posterior.shape}. Choose a classifier that gives "
+        f"predict_proba of {shape[0]} rows returned no distribution over {shape[1]} "
+        f"classes: its shape is {posterior.shape}. Choose a classifier that gives "
         "probabilities of one class per row."
     )

@@ -91,7 +91,7 @@ def text_details(texts: list[str], rows: NDArray[np.intp]) -> list[str]:
 
 def feature_details(X: Any, rows: NDArray[np.intp]) -> dict[str, Any] | None:
     """Names and values of the features of these rows; None if they are too many."""
-    shape = getattr(X, "shape", ())
+    shape: tuple[Any, ...] = getattr(X, "shape", ())
     if len(shape) != 2 or shape[1] > MAX_FEATURES or not hasattr(X, "__array__"):
         return None
     some = X.iloc[rows] if hasattr(X, "iloc") else np.asarray(X)[rows]

@@ -40,9 +40,9 @@ def summary(judged: Judged, truth: NDArray[np.intp] | None) -> dict[str, Any]:
 
 
 def confusions(judged: Judged) -> dict[str, Any]:
-    """Expected number of rows by given and by believed class.
+    """Count rows by given and by believed class.
 
-    A row counts as one, shared evenly among its candidates and, by belief, among the
+    Expected numbers: a row counts as one, shared evenly among its candidates and, by belief, among the
     classes believed. Only the most confused classes are returned.
     """
     counts = _expected_counts(judged)
@@ -59,7 +59,7 @@ def confusions(judged: Judged) -> dict[str, Any]:
         "pairs": [
             [int(j), int(k), round(float(off[j, k]), 2)]
             for j, k in zip(given, believed, strict=True)
-            if off[j, k] >= 0.01  # noqa: PLR2004
+            if off[j, k] >= 0.01
         ],
     }
 
@@ -102,7 +102,7 @@ def class_quality(judged: Judged) -> dict[str, Any]:
 
 
 def _expected_counts(judged: Judged) -> NDArray[np.float64]:
-    """Counts of given by believed class over labelled rows. -> (C, C)."""
+    """Given by believed class, over labelled rows. -> (C, C)."""
     n_classes = judged.mask.shape[1]
     counts = np.zeros((n_classes, n_classes))
     for some in blocks(judged.mask.shape):
@@ -118,6 +118,6 @@ def _mean(values: NDArray[Any]) -> float | None:
 
 
 def _shares(sums: NDArray[Any], counts: NDArray[Any]) -> list[float | None]:
-    """Sums over counts, None where nothing was counted. (m,), (m,) -> m."""
+    """Divide sums by counts, None where nothing was counted. (m,), (m,) -> m."""
     pairs = zip(sums.tolist(), counts.tolist(), strict=True)
     return [round(s / c, 4) if c else None for s, c in pairs]

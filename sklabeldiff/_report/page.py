@@ -54,9 +54,7 @@ def make_page(title: str, document: dict[str, Any]) -> str:
 
 def to_json(value: Any) -> str:
     """JSON that can stand inside a script element."""
-    text = json.dumps(
-        value, ensure_ascii=False, allow_nan=False, separators=(",", ":")
-    )
+    text = json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
     for character, escape in _ESCAPES.items():
         text = text.replace(character, escape)
     return text
@@ -70,7 +68,7 @@ def digest(document: dict[str, Any]) -> str:
 
 
 def _policy(style: str, script: str) -> str:
-    """Content-Security-Policy that allows this style and this script, and no request."""
+    """Allow this style and this script, and no request: a Content-Security-Policy."""
     allowed = {
         "default-src": "'none'",
         "style-src": _source(style),

@@ -35,7 +35,7 @@ _READ_AS_VALUES = frozenset("na nan n/a null none true false inf infinity".split
 
 
 class Judged(NamedTuple):
-    """Rows with their beliefs, and what follows from both. Arrays are (n, C) or (n,)."""
+    """Rows with their beliefs, and what follows from both: (n, C) or (n,)."""
 
     mask: NDArray[np.bool_]
     posterior: NDArray[Any]
@@ -51,6 +51,7 @@ class Judged(NamedTuple):
         """Rank the rows by suspicion, as `label_issues` does."""
         every = np.arange(len(mask))
         believed = posterior.argmax(axis=1)
+        unlabelled: NDArray[np.bool_] = mask.all(axis=1)
         confidence = posterior[every, believed].astype(np.float64)
         score = self_consistency(mask, posterior)
         return cls(
@@ -61,7 +62,7 @@ class Judged(NamedTuple):
             score,
             suspicion_order(mask, score, believed, confidence),
             mask[every, believed],
-            mask.all(axis=1),
+            unlabelled,
         )
 
 
@@ -76,7 +77,7 @@ def row_columns(
     neighbours: NDArray[np.intp] | None,
     truth: NDArray[np.intp] | None,
 ) -> dict[str, Any]:
-    """What the table shows. Neighbours (n, k); columns of the true labels (n,)."""
+    """Columns of the table. Neighbours (n, k); columns of the true labels (n,)."""
     order = judged.order
     sets, given = _distinct_sets(judged)
     shown, beliefs = _shown_beliefs(judged)

@@ -93,7 +93,7 @@ function correctedClasses(rank) {
 /** What a decision means, for the reader: nodes. */
 function decisionNodes(rank) {
   const code = decisions.of(rank);
-  if (code === UNDECIDED) return ["–"];
+  if (code === UNDECIDED) return [""];
   if (code === KEEP) return ["✓ kept"];
   if (code === UNLABELLED) return ["? unlabelled"];
   return ["→ ", bdi(classes[correctedClasses(rank)[0]])];

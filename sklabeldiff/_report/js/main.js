@@ -8,7 +8,7 @@ function onTableKey(event) {
     table.toggle(table.open());
     return;
   }
-  if (!event.target.classList.contains("open")) return; // keys of lists and buttons in the details
+  if (event.target.closest("#detail")) return; // lists there have keys of their own
   const [first, last] = table.ends();
   const actions = {
     ArrowDown: () => table.move(1), j: () => table.move(1),
@@ -24,10 +24,18 @@ function onTableKey(event) {
   actions[event.key]();
 }
 
-/** A click anywhere on a row opens it, unless text is being marked. */
+/** A click anywhere on a row opens it, unless it decides or text is being marked. */
 function onTableClick(event) {
   const row = event.target.closest("tr[data-rank]");
-  if (row && !String(getSelection())) table.toggle(Number(row.dataset.rank));
+  if (!row) return;
+  const rank = Number(row.dataset.rank);
+  const quick = event.target.closest(".quick");
+  if (quick) {
+    const code = Number(quick.dataset.code);
+    decisions.set([rank], decisions.of(rank) === code ? UNDECIDED : code);
+  } else if (!String(getSelection())) {
+    table.toggle(rank);
+  }
 }
 
 /** Ranks that the bulk button would decide. */

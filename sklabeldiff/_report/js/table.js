@@ -5,8 +5,8 @@ const COLUMNS = [
   { name: "row", title: "Row", numeric: true },
   { name: "given", title: "Given" },
   { name: "believed", title: "Believed" },
-  ...(truthOf ? [{ name: "truth", title: "True" }] : []),
-  { name: "confidence", title: "Confidence", short: "Conf.", numeric: true },
+  ...(truthOf ? [{ name: "truth", title: "True", minor: true }] : []),
+  { name: "confidence", title: "Confidence", numeric: true },
   { name: "score", title: "Score", numeric: true },
   ...(nNeighbours ? [{ name: "agreeing", title: "Neighbours", numeric: true, minor: true }] : []),
   { name: "decision", title: "Decision" },
@@ -20,6 +20,7 @@ const table = (() => {
   let page = 0;
   let current = -1; // rank of the row that Tab goes to
   let open = -1; // rank of the row whose details are shown
+  const watchers = [];
 
   const size = () => Number(find("page-size").value);
   const nPages = () => Math.max(1, Math.ceil(order.length / size()));
@@ -34,7 +35,6 @@ const table = (() => {
     draw();
     for (const watcher of watchers) watcher();
   }
-  const watchers = [];
 
   function draw() {
     const ranks = shown();
@@ -89,7 +89,21 @@ const table = (() => {
     if (name === "confidence") return [digits(confidenceOf[rank] / scale)];
     if (name === "score") return [digits(scoreOf[rank] / scale)];
     if (name === "agreeing") return [isUnlabelled(rank) ? "–" : `${agreeingOf[rank]} of ${nNeighbours}`];
-    return decisionNodes(rank);
+    return [...quickButtons(rank), make("span", { class: "state" }, ...decisionNodes(rank))];
+  }
+
+  /** The two most frequent decisions, without opening the row. */
+  function quickButtons(rank) {
+    const texts = [[KEEP, "Keep", "Keep the given label"], [ACCEPT, "Accept", "Accept the believed label"]];
+    return texts.map(([code, text, meaning]) => make("button", {
+      type: "button",
+      class: "quick",
+      "data-code": code,
+      tabindex: rank === current ? 0 : -1,
+      "aria-pressed": String(decisions.of(rank) === code),
+      "aria-label": `${meaning} of row ${rowOf[rank]}`,
+      text,
+    }));
   }
 
   function openButton(rank) {
@@ -118,11 +132,17 @@ const table = (() => {
     focus(rank);
   }
 
+  /** Tab goes to one row of the table only; arrows go to the others. */
   function focus(rank) {
-    opener(current)?.setAttribute("tabindex", -1);
+    setTabIndex(current, -1);
     current = rank;
-    opener(rank)?.setAttribute("tabindex", 0);
+    setTabIndex(rank, 0);
     opener(rank)?.focus();
+  }
+
+  function setTabIndex(rank, index) {
+    const buttons = opener(rank)?.closest("tr").querySelectorAll("button") ?? [];
+    for (const button of buttons) button.setAttribute("tabindex", index);
   }
 
   /** Go some rows down (or up), over the end of a page to the next. */
@@ -168,7 +188,11 @@ const table = (() => {
   /** Show what was decided, without looking for rows anew: they would jump away. */
   function drawDecisions() {
     for (const row of body.querySelectorAll("tr[data-rank]")) {
-      row.querySelector(".decision").replaceChildren(...decisionNodes(Number(row.dataset.rank)));
+      const rank = Number(row.dataset.rank);
+      row.querySelector(".state").replaceChildren(...decisionNodes(rank));
+      for (const button of row.querySelectorAll(".quick")) {
+        button.setAttribute("aria-pressed", String(decisions.of(rank) === Number(button.dataset.code)));
+      }
     }
   }
 
