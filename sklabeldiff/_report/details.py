@@ -9,6 +9,7 @@ from __future__ import annotations
 import base64
 import io
 import os
+import re
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
@@ -32,7 +33,10 @@ Scale = Callable[[NDArray[Any]], NDArray[np.uint8]]
 
 def read_images(images: Any) -> Any:
     """Images as an array (n, h, w, c) or a list of single ones."""
-    kind, found = sort_images(images)
+    try:
+        kind, found = sort_images(images)
+    except (TypeError, ValueError) as error:  # it calls the images of fit X
+        raise type(error)(re.sub(r"\bX\b", "images", str(error))) from error
     if kind in ("array", "items"):
         return found
     raise ValueError(

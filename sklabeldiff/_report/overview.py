@@ -42,8 +42,8 @@ def summary(judged: Judged, truth: NDArray[np.intp] | None) -> dict[str, Any]:
 def confusions(judged: Judged) -> dict[str, Any]:
     """Count rows by given and by believed class.
 
-    Expected numbers: a row counts as one, shared evenly among its candidates and, by belief, among the
-    classes believed. Only the most confused classes are returned.
+    Expected numbers: a row counts as one, shared evenly among its candidates and, by
+    belief, among the classes. Only the most confused classes are returned.
     """
     counts = _expected_counts(judged)
     off = counts.copy()

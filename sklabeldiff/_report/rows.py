@@ -51,7 +51,7 @@ class Judged(NamedTuple):
         """Rank the rows by suspicion, as `label_issues` does."""
         every = np.arange(len(mask))
         believed = posterior.argmax(axis=1)
-        unlabelled: NDArray[np.bool_] = mask.all(axis=1)
+        unlabelled = mask.sum(axis=1) == mask.shape[1]
         confidence = posterior[every, believed].astype(np.float64)
         score = self_consistency(mask, posterior)
         return cls(
