@@ -148,8 +148,8 @@ def label_report(
     each row has one label or none, labels are written as they are and nothing stands
     for unlabelled, so that ``pandas.read_csv(file)["corrected"]`` can be fitted. Where
     a row has several labels, or a text label could be read as a formula, a number or a
-    missing value, label cells are JSON: a list of labels or ``null`` ("believed": the
-    label), as ``pandas.read_csv(file, converters={"corrected": json.loads})`` reads.
+    missing value, label cells are JSON: a list of labels or ``null``, as
+    ``pandas.read_csv(file, converters={"corrected": json.loads})`` reads.
 
     Examples
     --------

@@ -4,7 +4,7 @@
 const CSV_COLUMNS = ["row", "given", "believed", "confidence", "score", "decision", "corrected"];
 const CSV_NAME = "corrected_labels.csv";
 
-/** Labels as a cell: one as it is, or nothing; or else JSON, a list or null. */
+/** Labels as a cell: one as it is, or nothing; or else a list in JSON, or null. */
 function labelsCell(chosen) {
   const { plain, cells } = data.labels;
   if (plain) return chosen.length ? cells[chosen[0]] : "";
@@ -15,7 +15,7 @@ function csvLine(rank) {
   return [
     rowOf[rank],
     labelsCell(givenClasses(rank)),
-    data.labels.cells[believedOf[rank]],
+    labelsCell([believedOf[rank]]),
     confidenceOf[rank] / scale,
     scoreOf[rank] / scale,
     decisionName(decisions.of(rank)),
@@ -46,5 +46,5 @@ function download() {
 function drawExportNote() {
   find("export-note").textContent = "Columns: " + CSV_COLUMNS.join(", ") + ". Undecided rows keep their given labels. " + (data.labels.plain
     ? "Labels are written as they are; an empty cell is an unlabelled row."
-    : "Labels are written as JSON, given and corrected ones as lists; null is an unlabelled row.");
+    : "Labels are written as JSON lists; null is an unlabelled row.");
 }
