@@ -1,0 +1,155 @@
+// The details of one row: beliefs, neighbours, contents, and the decision.
+
+/** Picture of a row; null where there is none to be had. */
+function thumbnail(rank, kind = "thumbnail") {
+  const source = contents.images?.[rank];
+  if (source === undefined) return null;
+  if (typeof source === "string") {
+    const image = make("img", { src: source, alt: "", class: kind, decoding: "async" });
+    // Few pixels are shown as what they are, not blurred.
+    image.addEventListener("load", () => image.classList.toggle("coarse", image.naturalWidth < 40));
+    return image;
+  }
+  return make("span", { class: `${kind} broken`, title: source.missing, text: "no image" });
+}
+
+function detailPanel(rank) {
+  const parts = [contentPart(rank), beliefPart(rank), neighbourPart(rank), decisionPart(rank)];
+  return make("div", { class: "panel", role: "group", "aria-label": `Details of row ${rowOf[rank]}` },
+    ...parts.filter(Boolean));
+}
+
+function part(title, ...children) {
+  return make("section", { class: "part" }, make("h3", { text: title }), ...children);
+}
+
+function contentPart(rank) {
+  if (contents.images || contents.files) return imagePart(rank);
+  if (contents.starts) return textPart(rank);
+  return contents.features ? featurePart(rank) : null;
+}
+
+/** Said of rows that are not among the most suspicious. */
+function notIncluded(what) {
+  return make("p", { class: "note", text: `${what} of the ${whole(contents.n)} most suspicious rows are in this report.` });
+}
+
+function imagePart(rank) {
+  const source = contents.images[rank];
+  const nodes = [];
+  if (source === undefined) nodes.push(notIncluded("Only pictures"));
+  else if (typeof source === "string") nodes.push(thumbnail(rank, "picture"));
+  else nodes.push(make("p", { class: "note", dir: "auto", text: `No image. ${source.missing}` }));
+  const file = contents.files?.[rank];
+  if (file) nodes.push(make("p", { class: "file", dir: "auto", text: file }));
+  return part("Image", ...nodes);
+}
+
+function textPart(rank) {
+  const text = contents.texts[rank] ?? contents.starts[rank];
+  const nodes = [make("p", { class: "text", dir: "auto", text: text || "(no text)" })];
+  if (rank >= contents.n) nodes.push(notIncluded("This is the beginning; only whole texts"));
+  return part("Text", ...nodes);
+}
+
+function featurePart(rank) {
+  const { names, values } = contents.features;
+  if (rank >= contents.n) return part("Features", notIncluded("Only features"));
+  const lines = names.map((name, i) => make("tr", {},
+    make("th", { scope: "row" }, bdi(name)), make("td", { class: "number" }, bdi(values[rank][i]))));
+  return part("Features", make("table", { class: "small" }, make("tbody", {}, ...lines)));
+}
+
+function beliefPart(rank) {
+  const known = beliefsOf(rank);
+  const lines = known.map(([j, belief]) => beliefLine(rank, j, belief));
+  const left = givenClasses(rank).filter((j) => !known.some(([k]) => k === j));
+  const rest = 1 - known.reduce((sum, [, belief]) => sum + belief, 0);
+  const nodes = [make("ul", { class: "bars" }, ...lines)];
+  if (left.length) {
+    const names = left.flatMap((j) => [", ", bdi(classes[j])]).slice(1);
+    nodes.push(make("p", { class: "note" }, "Candidates believed less: ", ...names, "."));
+  }
+  if (classes.length > known.length) {
+    const others = plural(classes.length - known.length, "other class", "other classes");
+    nodes.push(make("p", { class: "note", text: `${others}: ${digits(Math.max(rest, 0))} together.` }));
+  }
+  return part("Belief in each label", ...nodes);
+}
+
+function beliefLine(rank, j, belief) {
+  const isCandidate = !isUnlabelled(rank) && isGiven(rank, j);
+  const bar = make("span", { class: "bar", "aria-hidden": "true" });
+  bar.style.setProperty("--share", belief);
+  const tags = [isCandidate && "given", truthOf?.[rank] === j && "true"].filter(Boolean);
+  return make("li", { class: isCandidate ? "candidate" : "" },
+    make("span", { class: "name" }, bdi(classes[j]), ...tags.flatMap((text) => [" ", make("span", { class: "tag", text })])),
+    make("span", { class: "track" }, bar),
+    make("span", { class: "number", text: digits(belief) }));
+}
+
+function neighbourPart(rank) {
+  if (!nNeighbours) return null;
+  const lines = neighboursOf(rank).map((near) => make("tr", {},
+    make("td", {}, neighbourButton(near)),
+    make("td", {}, ...givenNodes(near)),
+    make("td", {}, bdi(classes[believedOf[near]]), isSuspect(near) ? make("span", { class: "mark", text: " ▲" }) : "")));
+  const head = ["Row", "Given", "Believed"].map((text) => make("th", { scope: "col", text }));
+  return part("Nearest rows", make("table", { class: "small" },
+    make("thead", {}, make("tr", {}, ...head)), make("tbody", {}, ...lines)));
+}
+
+function neighbourButton(near) {
+  const picture = thumbnail(near);
+  return make("button", { type: "button", class: "link", title: `Show row ${rowOf[near]}`, on: { click: () => table.reveal(near) } },
+    ...(picture ? [picture] : []), String(rowOf[near]));
+}
+
+function decisionPart(rank) {
+  const options = [
+    [KEEP, isUnlabelled(rank) ? ["Leave unlabelled"] : ["Keep ", ...givenNodes(rank)]],
+    [ACCEPT, ["Accept ", bdi(classes[believedOf[rank]])]],
+    [UNLABELLED, ["Mark unlabelled"]],
+    [UNDECIDED, ["Undecided"]],
+  ];
+  const chosen = decisions.of(rank);
+  const radios = options.map(([code, nodes]) => make("label", { class: "check" }, radio(rank, code, chosen), make("span", {}, ...nodes)));
+  const select = classSelect("another label …", chosen >= CHOSEN ? chosen - CHOSEN : null);
+  select.setAttribute("aria-label", "Choose another label");
+  select.addEventListener("change", () => decide(rank, select.value === "" ? UNDECIDED : CHOSEN + Number(select.value)));
+  radios.splice(2, 0, make("label", { class: "check" }, "Choose ", select));
+  return part("Decision", make("fieldset", { class: "decide" }, make("legend", { class: "hidden", text: `Decision on row ${rowOf[rank]}` }), ...radios));
+}
+
+function radio(rank, code, chosen) {
+  return make("input", { type: "radio", name: "decision", value: decisionName(code) || "none", checked: code === chosen,
+    on: { change: () => decide(rank, code) } });
+}
+
+/** A list of all classes; the first entry stands for none. */
+function classSelect(none, chosen = null) {
+  const select = make("select", {}, make("option", { value: "", text: none }));
+  fillClasses(select);
+  if (chosen !== null) select.value = String(chosen);
+  return select;
+}
+
+function fillClasses(select) {
+  const sorted = classes.map((_, j) => j).sort((j, k) => placeOfClass[j] - placeOfClass[k]);
+  select.append(...sorted.map((j) => make("option", { value: j, text: classes[j] })));
+}
+
+function decide(rank, code) {
+  decisions.set([rank], code);
+}
+
+/** Bring the open details in line with the decision, which a key may have changed. */
+function drawOpenDecision() {
+  const panel = find("detail")?.querySelector(".decide");
+  if (!panel) return;
+  const code = decisions.of(table.open());
+  for (const input of panel.querySelectorAll("input")) {
+    input.checked = input.value === (decisionName(code) || "none");
+  }
+  panel.querySelector("select").value = code >= CHOSEN ? String(code - CHOSEN) : "";
+}
