@@ -31,6 +31,7 @@ from sklabeldiff.baselines import (
     PRODENClassifier,
 )
 from sklabeldiff.datasets import make_candidate_sets
+from sklabeldiff.plotting import BeliefDisplay
 
 X, y = load_digits(return_X_y=True)
 X_train, X_test, y_train, y_test = train_test_split(
@@ -63,30 +64,27 @@ for name, method in methods.items():
 # %%
 # Beliefs before and after
 # ------------------------
-# Each row of the right-hand tables is a digit on its left, each column a class. Grey
-# squares are candidates, the darker the more believed; a dot marks the truth.
+# Each row of the right-hand tables is a digit on its left, each column a class. Framed
+# squares are candidates, the darker the more believed; a ring marks the truth.
 
 ddmp = methods["DDMP"]
-beliefs = {
-    "given: equal belief": Y_train / Y_train.sum(1, keepdims=True),
-    "after training": ddmp.label_distribution_,
-}
-for name, S in beliefs.items():
+given = Y_train / Y_train.sum(1, keepdims=True)
+for name, S in {"given": given, "after training": ddmp.label_distribution_}.items():
     right = np.mean(S.argmax(1) == y_train)
-    print(f"training digits resolved, {name:20s} {right:.3f}")
+    print(f"training digits resolved, {name:15s} {right:.3f}")
 
 hardest = np.argsort(-Y_train.sum(1), kind="stable")[:12]
 figure, (left, *tables) = plt.subplots(
-    1, 3, figsize=(9, 8), width_ratios=(1, 6, 6), layout="constrained"
+    1, 3, figsize=(8, 5.6), width_ratios=(0.6, 5, 5), layout="constrained"
 )
-left.imshow(X_train[hardest].reshape(-1, 8), cmap="gray_r", aspect="auto")
-left.set(xticks=[], yticks=[], title="digit")
-for table, (name, S) in zip(tables, beliefs.items(), strict=True):
-    shown = np.where(Y_train[hardest], np.maximum(S[hardest], 0.08), 0)
-    table.imshow(shown, cmap="Greys", vmin=0, vmax=1, aspect="auto")
-    table.plot(y_train[hardest], np.arange(len(hardest)), "o", color="tab:orange")
-    table.set(title=name, xlabel="class", xticks=range(10), yticks=[])
-figure.suptitle("Beliefs over the candidates of the twelve most ambiguous digits")
+BeliefDisplay.from_predictions(
+    Y_train, ddmp.label_distribution_, rows=hardest, true_labels=y_train, ax=tables
+)
+pictures = np.pad(X_train[hardest].reshape(-1, 8, 8), [(0, 0), (1, 1), (1, 1)])
+left.imshow(np.concatenate(pictures), cmap="gray_r", aspect="auto")
+left.axis("off")
+tables[0].set(title="the classes it may be", ylabel="", yticks=[])
+tables[1].set(title="what DDMP came to believe")
 figure.savefig("demo_beliefs.png", dpi=120)
 print("picture: demo_beliefs.png")
 
