@@ -15,7 +15,7 @@ VENV ?= .venv
 PIP_ARGS ?=
 CONSTRAINTS ?= constraints.txt
 WORKERS ?= 2
-SPHINXOPTS ?= --keep-going
+SPHINXOPTS ?= -W --keep-going
 
 BIN = $(VENV)/bin
 PIP_INSTALL = $(BIN)/python -m pip install $(PIP_ARGS) -c $(CONSTRAINTS)
@@ -26,7 +26,8 @@ BESIDE = $(patsubst %/pll,%,$(wildcard ../shared/data/pll))
 .DEFAULT_GOAL := help
 # A .venv that could not be completed (no ensurepip, say) is not taken for one.
 .DELETE_ON_ERROR:
-.PHONY: help demo test test-full test-floor test-latest tests lint mutants docs bench clean
+.PHONY: help demo test test-full test-floor test-latest tests lint mutants docs links \
+	dist bench clean
 
 help:
 	@echo "make demo       resolve ambiguous digits, print accuracies, save a picture"
@@ -36,6 +37,8 @@ help:
 	@echo "make lint       ruff and mypy"
 	@echo "make mutants    break the code on purpose: every check must notice"
 	@echo "make docs       the documentation as HTML, in docs/_build/html"
+	@echo "make links      that every link inside these pages leads somewhere"
+	@echo "make dist       sdist and wheel, checked, and the tests against the wheel"
 	@echo "make bench      the accuracy table of the documentation"
 	@echo "make clean      remove what these commands made, .venv included"
 
@@ -87,6 +90,27 @@ mutants: $(VENV)/.installed
 
 docs: $(VENV)/.installed-docs
 	MPLBACKEND=Agg $(BIN)/python -m sphinx $(SPHINXOPTS) -b html docs docs/_build/html
+
+# Links from page to page, and to places within one. Run after `make docs`.
+links: $(VENV)/.installed-docs
+	$(BIN)/python docs/check_links.py docs/_build/html
+
+# The tests run where no source of the package is: in what the sdist brings, but for it.
+dist: export SKLABELDIFF_DATA := $(or $(SKLABELDIFF_DATA),$(abspath $(BESIDE)),none)
+dist: $(VENV)/.installed
+	rm -rf dist build/wheel
+	$(BIN)/python -m build --quiet
+	$(BIN)/python -m twine check --strict dist/*
+	mkdir -p build/wheel
+	tar -xzf dist/sklabeldiff-*.tar.gz -C build/wheel --strip-components=1
+	rm -r build/wheel/sklabeldiff
+	$(PYTHON) -m venv build/wheel/.venv
+	cd build/wheel && .venv/bin/python -m pip install -q $(PIP_ARGS) -c $(CONSTRAINTS) torch
+	cd build/wheel && .venv/bin/python -m pip install -q $(PIP_ARGS) -c $(CONSTRAINTS) \
+		"sklabeldiff[dev,vision,images,text,datasets,ann,plot,bench] @ \
+		file://$$(echo $(CURDIR)/dist/sklabeldiff-*.whl)"
+	cd build/wheel && .venv/bin/python -m pytest -n $(WORKERS) --dist worksteal \
+		tests docs --ignore=tests/test_packaging.py --pyargs sklabeldiff
 
 bench: $(VENV)/.installed
 	$(BIN)/python -m benchmarks accuracy

@@ -45,9 +45,8 @@ print(f"estimated share of wrong labels: {model.noise_rate_:.3f}")
 wrong = labels != y
 first = issues["row"].to_numpy()[: wrong.sum()]
 print(f"of the first {len(first)} rows {wrong[first].mean():.3f} are wrong indeed")
-precision = label_issues_average_precision(
-    wrong, 1 - issues.sort_values("row")["score"]
-)
+score = issues.sort_values("row")["score"]
+precision = label_issues_average_precision(labels, y, score)
 print(
     f"average precision of the ranking: {precision:.3f}; by chance {wrong.mean():.3f}"
 )

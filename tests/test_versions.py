@@ -6,7 +6,16 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
 # Held at one version everywhere; or tools whose version changes no result of a test.
-OTHERS = {"torch", "mypy", "pre-commit", "ruff"}
+OTHERS = {
+    "torch",
+    "build",
+    "hatchling",
+    "mypy",
+    "pre-commit",
+    "ruff",
+    "selenium",
+    "twine",
+}
 
 
 def promised():
