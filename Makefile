@@ -26,8 +26,8 @@ BESIDE = $(patsubst %/pll,%,$(wildcard ../shared/data/pll))
 .DEFAULT_GOAL := help
 # A .venv that could not be completed (no ensurepip, say) is not taken for one.
 .DELETE_ON_ERROR:
-.PHONY: help demo test test-full test-floor test-latest tests lint mutants docs links \
-	dist bench clean
+.PHONY: help demo test test-full test-floor test-latest tests lint mutants docs dist bench \
+	clean
 
 help:
 	@echo "make demo       resolve ambiguous digits, print accuracies, save a picture"
@@ -37,7 +37,6 @@ help:
 	@echo "make lint       ruff and mypy"
 	@echo "make mutants    break the code on purpose: every check must notice"
 	@echo "make docs       the documentation as HTML, in docs/_build/html"
-	@echo "make links      that every link inside these pages leads somewhere"
 	@echo "make dist       sdist and wheel, checked, and the tests against the wheel"
 	@echo "make bench      the accuracy table of the documentation"
 	@echo "make clean      remove what these commands made, .venv included"
@@ -90,9 +89,6 @@ mutants: $(VENV)/.installed
 
 docs: $(VENV)/.installed-docs
 	MPLBACKEND=Agg $(BIN)/python -m sphinx $(SPHINXOPTS) -b html docs docs/_build/html
-
-# Links from page to page, and to places within one. Run after `make docs`.
-links: $(VENV)/.installed-docs
 	$(BIN)/python docs/check_links.py docs/_build/html
 
 # The tests run where no source of the package is: in what the sdist brings, but for it.

@@ -9,21 +9,32 @@ are the same.
 import zlib
 from pathlib import Path
 
+from sklearn import model_selection
+from sklearn.utils import estimator_checks
 from sklearn.utils.discovery import all_displays, all_estimators, all_functions
 
 # Not classes and functions: terms and sections that docstrings of scikit-learn cite.
 SECTIONS = """\
 metadata_routing std:label -1 metadata_routing.html#metadata-routing Metadata Routing
 meta-estimator std:term -1 glossary.html#term-meta-estimator -
+sklearn.set_config py:function 1 modules/generated/sklearn.set_config.html#$ -
 sklearn.model_selection py:module 0 api/sklearn.model_selection.html -
 """
 
 
 def scikit_learn(path: Path) -> str:
     """Write the inventory of scikit-learn's public names; returns its file name."""
-    found = [*all_estimators(), *all_displays()]
-    lines = [_line(item, "class") for _, item in found]
-    lines += [_line(item, "function") for _, item in all_functions()]
+    splitters = [getattr(model_selection, name) for name in model_selection.__all__]
+    found = [item for _, item in [*all_estimators(), *all_displays()]]
+    lines = [
+        _line(item, "class") for item in found + splitters if isinstance(item, type)
+    ]
+    checks = [
+        estimator_checks.check_estimator,
+        estimator_checks.parametrize_with_checks,
+    ]
+    functions = [item for _, item in all_functions()]
+    lines += [_line(item, "function") for item in functions + checks]
     return _write(path, "scikit-learn", "\n".join(lines) + "\n" + SECTIONS)
 
 

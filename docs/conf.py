@@ -1,3 +1,4 @@
+import re
 import sys
 from pathlib import Path
 
@@ -29,6 +30,7 @@ html_static_path = ["_static"]
 html_css_files = ["site.css"]
 exclude_patterns = ["_build", "_templates", "versions"]
 
+nitpicky = True  # a name that leads nowhere is an error
 autosummary_generate = True
 autodoc_typehints = "none"  # numpydoc's Parameters say it with shapes
 numpydoc_show_class_members = False  # the class template lists them
@@ -76,6 +78,7 @@ sphinx_gallery_conf = {
     "examples_dirs": "../examples",
     "gallery_dirs": "auto_examples",
     "filename_pattern": r"/plot_",
+    "within_subsection_order": "_gallery.Order",
     "reference_url": {"sklabeldiff": None},
     "doc_module": ("sklabeldiff",),
     "backreferences_dir": "api/generated/examples",
@@ -88,12 +91,26 @@ html_title = "sklabeldiff"
 html_theme_options = {
     "navigation_with_keys": False,
     "show_toc_level": 2,
-    "secondary_sidebar_items": ["page-toc"],
+    # Wide tables need the place.
+    "secondary_sidebar_items": {"**": ["page-toc"], "benchmarks/*": []},
     "header_links_before_dropdown": 7,
     # Of the pages before and after in the index, which are not always a story.
     "show_prev_next": False,
 }
 html_sidebars = {"auto_examples/**": [], "index": [], "quickstart": []}
 html_show_sourcelink = False
-# Long tables scroll by themselves instead of widening the page of a phone.
 html_context = {"default_mode": "auto"}
+
+
+def setup(app):
+    app.connect("source-read", keep_spread_on_a_line)
+
+
+def keep_spread_on_a_line(app, docname, source):
+    # ".803 ± .024 (1)" in a table is one thing.
+    if docname.startswith("benchmarks/"):
+        source[0] = re.sub(r"(?<=\d)( ± | (?=\())", _unbreakable, source[0])
+
+
+def _unbreakable(found):
+    return found[0].replace(" ", "\N{NO-BREAK SPACE}")

@@ -16,7 +16,7 @@ class DocumentedMixin:
     )
 
     def _doc_link_url_param_generator(self) -> dict[str, str]:
-        """Module and name that the estimator is imported by, which name its page."""
+        """Return module and name that users import, which name the page."""
         kind = type(self)
         parts = [p for p in kind.__module__.split(".") if not p.startswith("_")]
         front = sys.modules[parts[0]]  # imported by now, whoever asks

@@ -178,8 +178,9 @@ class DDMPClassifier(NetworkClassifier):
 
     See Also
     --------
-    KernelPropagationClassifier : The kernel yardstick, without diffusion.
-    PLKNNClassifier : Votes of neighbours; no training.
+    sklabeldiff.baselines.KernelPropagationClassifier : The kernel yardstick, without
+        diffusion.
+    sklabeldiff.baselines.PLKNNClassifier : Votes of neighbours; no training.
     CandidateBinarizer : Makes the 0/1 matrix from candidate sets.
 
     Notes

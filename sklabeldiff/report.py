@@ -122,7 +122,7 @@ def label_report(
 
     See Also
     --------
-    sklabeldiff.base.CandidateClassifier.label_issues : The same ranking as a frame.
+    sklabeldiff.DDMPClassifier.label_issues : The same ranking as a frame.
     sklabeldiff.model_selection.cross_val_proba : The beliefs, for any classifier.
     sklabeldiff.metrics.label_issues_average_precision : How good the ranking is, where
         the truth is known.

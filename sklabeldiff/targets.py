@@ -177,7 +177,8 @@ class CandidateBinarizer(
 
     See Also
     --------
-    encode_candidates : The same as a function; describes all forms of `y`.
+    sklabeldiff.targets.encode_candidates : The same as a function; describes all forms
+        of `y`.
     sklearn.preprocessing.MultiLabelBinarizer : For rows that belong to all the classes
         listed, where here they belong to one of them.
 

@@ -440,9 +440,10 @@ class TestStyle:
         assert all(a is b for a, b in zip(display.axes_, axes, strict=True))
         assert plt.get_fignums() == [figure.number]
 
-    def test_wrong_number_of_axes_is_refused(self):
-        _, ax = plt.subplots()
-        with pytest.raises(ValueError, match="ax has 1 axes, but 2 panels"):
+    @pytest.mark.parametrize("n", [1, 3])
+    def test_wrong_number_of_axes_is_refused(self, n):
+        _, ax = plt.subplots(1, n)
+        with pytest.raises(ValueError, match=f"ax has {n} axes, but 2 panels"):
             TransitionMatrixDisplay.from_predictions(np.zeros((2, 3, 3)), ax=ax)
 
     def test_unfitted_estimator_is_refused(self):

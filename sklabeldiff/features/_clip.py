@@ -118,8 +118,8 @@ class CLIPFeatures(ImageExtractor):
 
     See Also
     --------
-    VisionFeatures : Other image encoders, by their names.
-    TorchFeatures : A network of your own.
+    sklabeldiff.features.VisionFeatures : Other image encoders, by their names.
+    sklabeldiff.features.TorchFeatures : A network of your own.
     sklearn.pipeline.Pipeline : Joins the features and a classifier.
 
     Notes

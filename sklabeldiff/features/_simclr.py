@@ -154,7 +154,8 @@ class SimCLRFeatures(ImageExtractor):
 
     See Also
     --------
-    CLIPFeatures : A pretrained network: better for photographs of everyday things.
+    sklabeldiff.CLIPFeatures : A pretrained network: better for photographs of everyday
+        things.
     sklabeldiff.DTMClassifier, sklabeldiff.DDMPClassifier : Learn from such features and
         imprecise labels.
 

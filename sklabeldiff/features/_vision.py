@@ -103,7 +103,8 @@ class VisionFeatures(ImageExtractor):
 
     See Also
     --------
-    CLIPFeatures : Projected features, and labels from the names of the classes.
+    sklabeldiff.CLIPFeatures : Projected features, and labels from the names of the
+        classes.
     TorchFeatures : A network of your own.
 
     Notes

@@ -50,7 +50,7 @@ class DenoisingPathDisplay:
 
     See Also
     --------
-    DDMPClassifier.denoising_path : The numbers.
+    sklabeldiff.DDMPClassifier.denoising_path : The numbers.
     BeliefDisplay : What was believed of training rows before and after.
 
     Examples
