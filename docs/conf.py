@@ -91,8 +91,7 @@ html_title = "sklabeldiff"
 html_theme_options = {
     "navigation_with_keys": False,
     "show_toc_level": 2,
-    # Wide tables need the place.
-    "secondary_sidebar_items": {"**": ["page-toc"], "benchmarks/*": []},
+    "secondary_sidebar_items": {"benchmarks/*": []},  # wide tables need the place
     "header_links_before_dropdown": 7,
     # Of the pages before and after in the index, which are not always a story.
     "show_prev_next": False,
