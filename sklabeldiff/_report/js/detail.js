@@ -84,8 +84,8 @@ function beliefLine(rank, j, belief) {
   const tags = [isCandidate && "given", truthOf?.[rank] === j && "true"].filter(Boolean);
   return make("li", { class: isCandidate ? "candidate" : "" },
     make("span", { class: "name" }, bdi(classes[j]), ...tags.flatMap((text) => [" ", make("span", { class: "tag", text })])),
-    make("span", { class: "track" }, bar),
-    make("span", { class: "number", text: digits(belief) }));
+    make("span", { class: "number", text: digits(belief) }),
+    make("span", { class: "track" }, bar));
 }
 
 function neighbourPart(rank) {
@@ -95,7 +95,7 @@ function neighbourPart(rank) {
     make("td", {}, ...givenNodes(near)),
     make("td", {}, bdi(classes[believedOf[near]]), isSuspect(near) ? make("span", { class: "mark", text: " ▲" }) : "")));
   const head = ["Row", "Given", "Believed"].map((text) => make("th", { scope: "col", text }));
-  return part("Nearest rows", make("table", { class: "small" },
+  return part("Nearest rows", make("table", { class: "small near" },
     make("thead", {}, make("tr", {}, ...head)), make("tbody", {}, ...lines)));
 }
 
@@ -107,7 +107,7 @@ function neighbourButton(near) {
 
 function decisionPart(rank) {
   const options = [
-    [KEEP, isUnlabelled(rank) ? ["Leave unlabelled"] : ["Keep ", ...givenNodes(rank)]],
+    [KEEP, keepNodes(rank)],
     [ACCEPT, ["Accept ", bdi(classes[believedOf[rank]])]],
     [UNLABELLED, ["Mark unlabelled"]],
     [UNDECIDED, ["Undecided"]],
@@ -117,8 +117,14 @@ function decisionPart(rank) {
   const select = classSelect("another label …", chosen >= CHOSEN ? chosen - CHOSEN : null);
   select.setAttribute("aria-label", "Choose another label");
   select.addEventListener("change", () => decide(rank, select.value === "" ? UNDECIDED : CHOSEN + Number(select.value)));
-  radios.splice(2, 0, make("label", { class: "check" }, "Choose ", select));
+  radios.splice(2, 0, make("label", { class: "check" }, make("span", { text: "Choose" }), select));
   return part("Decision", make("fieldset", { class: "decide" }, make("legend", { class: "hidden", text: `Decision on row ${rowOf[rank]}` }), ...radios));
+}
+
+function keepNodes(rank) {
+  const given = givenClasses(rank);
+  if (!given.length) return ["Leave unlabelled"];
+  return given.length === 1 ? ["Keep ", bdi(classes[given[0]])] : [`Keep the ${given.length} given labels`];
 }
 
 function radio(rank, code, chosen) {

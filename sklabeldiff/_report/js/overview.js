@@ -9,7 +9,7 @@ function drawTiles() {
     ["Candidates per row", digits(s.candidates, 2), "mean over labelled rows"],
     ["Unlabelled rows", whole(s.unlabelled), percent(s.unlabelled / s.rows)],
     ["Suspect rows", whole(s.suspects), "believed label not given", "alarm"],
-    ["Labels estimated wrong", percent(s.wrong), `of ${whole(labelled)} labelled rows`, "alarm"],
+    ["Labels estimated wrong", percent(s.wrong), `of ${whole(labelled)} labelled rows, if beliefs are calibrated`, "alarm"],
   ];
   if (truthOf) {
     tiles.push(["Given labels right", percent(s.givenRight), "true label among those given"]);
@@ -29,6 +29,8 @@ function drawConfusions() {
     ? ` The table shows the ${chosen.length} most confused of ${whole(classes.length)} classes.` : "";
   find("confusions-note").textContent = "Expected number of rows: a row counts as one, shared evenly among its given labels, and among classes by how much they are believed. Unlabelled rows do not count. Choose a pair or a cell to see its rows." + part;
   if (pairs.length) find("pairs").append(pairList(pairs));
+  const longest = Math.max(...chosen.map((j) => classes[j].length));
+  find("matrix").classList.toggle("brief", longest <= 4);
   find("matrix").append(matrixHead(chosen), make("tbody", {}, ...chosen.map((_, i) => matrixRow(i))));
 }
 
@@ -130,7 +132,7 @@ function binElements() {
 
 function reliabilityTable(what) {
   const { rows, confidence, holds } = data.calibration;
-  const heads = ["Confidence", "Rows", "Mean", what].map((text) => make("th", { scope: "col", text }));
+  const heads = ["Confidence", "Rows", "Mean", what].map((text, i) => make("th", { scope: "col", class: i ? "number" : "", text }));
   const lines = rows.map((count, i) => make("tr", {},
     make("th", { scope: "row", text: `${digits(i / rows.length, 1)}–${digits((i + 1) / rows.length, 1)}` }),
     ...[whole(count), digits(confidence[i]), digits(holds[i])].map((text) => make("td", { class: "number", text }))));

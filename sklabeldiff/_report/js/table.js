@@ -2,7 +2,7 @@
 
 const COLUMNS = [
   { name: "rank", title: "Rank", numeric: true, minor: true },
-  { name: "row", title: "Row", numeric: true },
+  { name: "row", title: "Row" },
   { name: "given", title: "Given" },
   { name: "believed", title: "Believed" },
   ...(truthOf ? [{ name: "truth", title: "True", minor: true }] : []),
@@ -11,7 +11,7 @@ const COLUMNS = [
   ...(nNeighbours ? [{ name: "agreeing", title: "Neighbours", numeric: true, minor: true }] : []),
   { name: "decision", title: "Decision" },
 ];
-const SETS_SHOWN = 4; // labels of a set in a cell; its details show the rest
+const SETS_SHOWN = 3; // labels of a set in a cell; its details show the rest
 
 const table = (() => {
   const body = find("table-body");
@@ -74,7 +74,8 @@ const table = (() => {
 
   function cellElement(column, rank) {
     const kind = [column.numeric && "number", column.minor && "minor", column.name];
-    return make("td", { class: kind.filter(Boolean).join(" ") }, ...cellNodes(column.name, rank));
+    const props = { class: kind.filter(Boolean).join(" "), "data-title": column.title };
+    return make("td", props, ...cellNodes(column.name, rank));
   }
 
   function cellNodes(name, rank) {
@@ -208,12 +209,15 @@ const table = (() => {
   };
 })();
 
+/** Given labels: one as it is, the first of several in a line each. */
 function givenNodes(rank) {
   if (isUnlabelled(rank)) return [make("span", { class: "faint", text: "unlabelled" })];
   const given = givenClasses(rank);
-  const nodes = given.slice(0, SETS_SHOWN).flatMap((j) => [", ", bdi(classes[j])]).slice(1);
+  if (given.length === 1) return [bdi(classes[given[0]])];
+  const lines = given.slice(0, SETS_SHOWN).map((j) => make("li", { title: classes[j] }, bdi(classes[j])));
   const left = given.length - SETS_SHOWN;
-  return left > 0 ? [...nodes, make("span", { class: "faint", text: ` and ${left} more` })] : nodes;
+  if (left > 0) lines.push(make("li", { class: "faint", text: `and ${left} more` }));
+  return [make("ul", { class: "set" }, ...lines)];
 }
 
 /** Heads of columns with a button each; focus stays where it was. */
