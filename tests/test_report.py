@@ -188,8 +188,8 @@ class TestRows:
 
 class TestNeighbours:
     def test_are_near_in_standardised_columns(self, report):
-        # Without standardising the first column alone would count.
-        X = np.array([[0, 0.0], [900, 0.1], [0, 5.0], [900, 5.1]])
+        # As they are, row 0 is nearest to row 2.
+        X = np.array([[0, 0.0], [3, 0.0], [0, 1.0], [100, 1.0]])
         y = ["a", "b", "a", "b"]
         clf = PLKNNClassifier(n_neighbors=1).fit(X, y)
         data = report(clf, X, y, n_neighbors=1)
