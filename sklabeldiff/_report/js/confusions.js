@@ -29,7 +29,7 @@ function pairList(pairs) {
   const lines = pairs.map(([given, believed, count]) => {
     const props = { type: "button", class: "link", on: { click: () => showPair(given, believed) } };
     const button = make("button", props, bdi(classes[given]), " → ", bdi(classes[believed]));
-    return make("li", {}, button, " ", make("span", { class: "faint", text: digits(count, 1) }));
+    return make("li", {}, make("span", { class: "number", text: digits(count, 1) }), button);
   });
   const label = "Most frequent confusions, given → believed";
   return make("ol", { class: "pairs", "aria-label": label }, ...lines);
