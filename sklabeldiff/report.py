@@ -182,9 +182,7 @@ def label_report(
     neighbours = neighbours_of(features, n_neighbors) if n_neighbors else None
     judged = Judged.from_beliefs(given.mask, posterior)
     document = {
-        "title": str(title),
         "about": _about(estimator, cv, n_neighbors, max_thumbnails),
-        "heldOut": cv is not None,
         "scale": SCALE,
         "perRow": min(SHOWN_BELIEFS, len(names)),
         "nNeighbours": 0 if neighbours is None else neighbours.shape[1],

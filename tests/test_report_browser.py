@@ -308,6 +308,7 @@ class TestTable:
                 ),
             ),
             ({"given": "2"}, lambda e: np.flatnonzero(e.Y[:, 2])),
+            ({"given": "-1"}, lambda e: [7]),
             ({"believed": "0"}, lambda e: np.flatnonzero(e.believed == 0)),
             (
                 {"given": "1", "believed": "1"},
@@ -365,15 +366,17 @@ class TestDetails:
         assert hand_page.text("#detail .text").endswith(f"text {row}")
         bars = hand_page.run(
             "return [...document.querySelectorAll('#detail .bars li')].map(li =>"
-            " [li.querySelector('bdi').textContent, li.lastChild.textContent])"
+            " ['bdi', '.number'].map(part => li.querySelector(part).textContent))"
         )
         beliefs = {NASTY[j]: f"{b:.3f}" for j, b in enumerate(beliefs_of(hand, row))}
-        assert dict(bars) == pytest.approx(beliefs) or dict(bars) == beliefs
+        assert dict(bars) == beliefs
         assert bars[0][0] == NASTY[expected.believed[row]]
         given = hand_page.texts("#detail .candidate bdi")
         assert given == [NASTY[j] for j in np.flatnonzero(expected.Y[row])]
         near = [int(t) for t in hand_page.texts("#detail .link")]
-        assert len(near) == 3 and row not in near
+        X = make_rows(120, 4)[0]
+        distances = np.linalg.norm((X - X[row]) / X.std(axis=0), axis=1)
+        assert near == np.argsort(distances)[1:4].tolist()
 
     def test_width_of_a_bar_is_the_belief(self, hand_page, expected):
         row = hand_page.rows()[0]
@@ -403,7 +406,10 @@ class TestDetails:
         hand_page.click("#open-39")
         assert not hand_page.texts("#detail .note")
         hand_page.click("#open-40")
-        assert "only whole texts of the 40 most" in hand_page.texts("#detail .note")[0]
+        assert (
+            "whole texts are in this report for the 40"
+            in hand_page.texts("#detail .note")[0]
+        )
 
     def test_one_row_is_open_at_a_time(self, hand_page):
         hand_page.click("#open-1")
@@ -536,7 +542,6 @@ class TestDecisions:
 
     def test_survive_a_visit_elsewhere(self, hand_page, hand):
         decide(hand_page, 1, "accept")
-        hand_page.until(lambda: hand_page.run("return localStorage.length") == 1)
         hand_page.driver.get("about:blank")
         hand_page.driver.get(hand[0].as_uri())
         assert hand_page.text("#decided") == "1 row decided of 120"
@@ -850,13 +855,13 @@ class TestLooks:
         assert seen > 200
         assert poor == []
 
-    def test_columns_that_matter_are_seen_on_a_phone(self, hand_page):
+    def test_nothing_is_out_of_sight_on_a_phone(self, hand_page):
         hand_page.look(360)
         edges = hand_page.run(
-            "return [...document.querySelectorAll('#table-head th')]"
-            ".map(th => th.getBoundingClientRect().right).filter(right => right > 0)"
+            "return [...document.querySelectorAll('#table button, #table td')]"
+            ".map(e => e.getBoundingClientRect().right)"
         )
-        assert len(edges) == 6 and max(edges) <= 360
+        assert len(edges) > 200 and max(edges) <= 360
 
     def test_many_long_names(self, page, tmp_path):
         n_classes = 200

@@ -83,7 +83,7 @@ def test_core_needs_only_the_numerical_packages(module):
     "module",
     part(
         *("metrics", "targets", "model_selection", "_cross_val", "_stratification"),
-        *("calibration", "utils", "datasets", "plotting"),
+        *("calibration", "utils", "datasets", "plotting", "report", "_report"),
     ),
 )
 def test_metrics_data_and_plots_know_no_estimator(module):

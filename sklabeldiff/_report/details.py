@@ -125,14 +125,14 @@ def _thumbnail(item: Any, scale: Scale) -> str | dict[str, str]:
 
 def _open(item: Any, scale: Scale) -> Image:
     """Open one image, at most a few times too large, upright and in RGB or grey."""
-    Image = require("PIL.Image")
+    Image, upright = require("PIL.Image"), require("PIL.ImageOps").exif_transpose
     if isinstance(item, str | os.PathLike):
         with Image.open(item) as image:
             # A JPEG can be decoded at an eighth of its size, which is a lot faster.
             image.draft(None, (2 * THUMBNAIL_SIDE, 2 * THUMBNAIL_SIDE))
-            return _flat(require("PIL.ImageOps").exif_transpose(image))
+            return _flat(upright(image))
     if is_pil(item):
-        return _flat(item)
+        return _flat(upright(item))
     pixels = channels_last(item, ndim=3)
     if pixels is None:
         raise ValueError(f"an array of shape {np.shape(item)} is no image")

@@ -16,7 +16,7 @@ from uuid import uuid4
 # One script in several files, in the order in which they build on each other.
 _SCRIPTS = (
     *("dom", "data", "decisions", "filters", "table", "detail", "overview"),
-    *("export", "main"),
+    *("confusions", "calibration", "export", "main"),
 )
 # A script element ends at the first "</script", and "<!--" changes how it is read;
 # U+2028 and U+2029 end lines in older JavaScript. JSON has another spelling for all.

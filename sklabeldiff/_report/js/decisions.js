@@ -8,6 +8,7 @@ const decisions = (() => {
   const codes = load();
   const earlier = []; // [[rank, code before], ...] of each step, for undo
   const watchers = [];
+  let unsaved = false;
 
   function load() {
     const found = new Int32Array(nRows);
@@ -23,14 +24,19 @@ const decisions = (() => {
     return found;
   }
 
-  const save = afterPause(() => {
+  function save() {
+    if (!unsaved) return; // the page may stand open twice, and this one be the older
+    unsaved = false;
+    const kept = decided().map((rank) => [rank, codes[rank]]);
     try {
-      if (count()) localStorage.setItem(key, JSON.stringify(decided().map((rank) => [rank, codes[rank]])));
+      if (kept.length) localStorage.setItem(key, JSON.stringify(kept));
       else localStorage.removeItem(key);
     } catch {
       // Full or forbidden: decisions live as long as the page.
     }
-  }, 300);
+  }
+  const saveSoon = afterPause(save, 300);
+  addEventListener("pagehide", save); // what the pause has not let through
 
   /** Ranks of the decided rows. */
   function decided() {
@@ -41,7 +47,7 @@ const decisions = (() => {
 
   const count = () => codes.reduce((sum, code) => sum + (code ? 1 : 0), 0);
 
-  /** Decide the same about some rows; returns how many have changed. */
+  /** Decide the same about some rows. */
   function set(ranks, code) {
     const step = [];
     for (const rank of ranks) {
@@ -53,19 +59,18 @@ const decisions = (() => {
       earlier.push(step);
       changed();
     }
-    return step.length;
   }
 
-  /** Take the last step back; returns the number of rows it was about. */
+  /** Take the last step back. */
   function undo() {
     const step = earlier.pop() ?? [];
     for (const [rank, code] of step) codes[rank] = code;
     if (step.length) changed();
-    return step.length;
   }
 
   function changed() {
-    save();
+    unsaved = true;
+    saveSoon();
     for (const watcher of watchers) watcher();
   }
 

@@ -15,8 +15,8 @@ function thumbnail(rank, kind = "thumbnail") {
 
 function detailPanel(rank) {
   const parts = [contentPart(rank), beliefPart(rank), neighbourPart(rank), decisionPart(rank)];
-  return make("div", { class: "panel", role: "group", "aria-label": `Details of row ${rowOf[rank]}` },
-    ...parts.filter(Boolean));
+  const props = { class: "panel", role: "group", "aria-label": `Details of row ${rowOf[rank]}` };
+  return make("div", props, ...parts.filter(Boolean));
 }
 
 function part(title, ...children) {
@@ -31,13 +31,14 @@ function contentPart(rank) {
 
 /** Said of rows that are not among the most suspicious. */
 function notIncluded(what) {
-  return make("p", { class: "note", text: `${what} of the ${whole(contents.n)} most suspicious rows are in this report.` });
+  const text = `${what} are in this report for the ${whole(contents.n)} most suspicious rows only.`;
+  return make("p", { class: "note", text });
 }
 
 function imagePart(rank) {
   const source = contents.images[rank];
   const nodes = [];
-  if (source === undefined) nodes.push(notIncluded("Only pictures"));
+  if (source === undefined) nodes.push(notIncluded("Pictures"));
   else if (typeof source === "string") nodes.push(thumbnail(rank, "picture"));
   else nodes.push(make("p", { class: "note", dir: "auto", text: `No image. ${source.missing}` }));
   const file = contents.files?.[rank];
@@ -48,13 +49,13 @@ function imagePart(rank) {
 function textPart(rank) {
   const text = contents.texts[rank] ?? contents.starts[rank];
   const nodes = [make("p", { class: "text", dir: "auto", text: text || "(no text)" })];
-  if (rank >= contents.n) nodes.push(notIncluded("This is the beginning; only whole texts"));
+  if (rank >= contents.n) nodes.push(notIncluded("This is the beginning; whole texts"));
   return part("Text", ...nodes);
 }
 
 function featurePart(rank) {
   const { names, values } = contents.features;
-  if (rank >= contents.n) return part("Features", notIncluded("Only features"));
+  if (rank >= contents.n) return part("Features", notIncluded("Features"));
   const lines = names.map((name, i) => make("tr", {},
     make("th", { scope: "row" }, bdi(name)), make("td", { class: "number" }, bdi(values[rank][i]))));
   return part("Features", make("table", { class: "small" }, make("tbody", {}, ...lines)));
@@ -79,59 +80,84 @@ function beliefPart(rank) {
 
 function beliefLine(rank, j, belief) {
   const isCandidate = !isUnlabelled(rank) && isGiven(rank, j);
+  const tags = [isCandidate && "given", truthOf?.[rank] === j && "true"].filter(Boolean);
+  const tagElements = tags.flatMap((text) => [" ", make("span", { class: "tag", text })]);
   const bar = make("span", { class: "bar", "aria-hidden": "true" });
   bar.style.setProperty("--share", belief);
-  const tags = [isCandidate && "given", truthOf?.[rank] === j && "true"].filter(Boolean);
   return make("li", { class: isCandidate ? "candidate" : "" },
-    make("span", { class: "name" }, bdi(classes[j]), ...tags.flatMap((text) => [" ", make("span", { class: "tag", text })])),
-    make("span", { class: "track" }, bar),
-    make("span", { class: "number", text: digits(belief) }));
+    make("span", { class: "name" }, bdi(classes[j]), ...tagElements),
+    make("span", { class: "number", text: digits(belief) }),
+    make("span", { class: "track" }, bar));
 }
 
 function neighbourPart(rank) {
   if (!nNeighbours) return null;
+  const heads = ["Row", "Given", "Believed"].map((text) => make("th", { scope: "col", text }));
   const lines = neighboursOf(rank).map((near) => make("tr", {},
     make("td", {}, neighbourButton(near)),
     make("td", {}, ...givenNodes(near)),
-    make("td", {}, bdi(classes[believedOf[near]]), isSuspect(near) ? make("span", { class: "mark", text: " ▲" }) : "")));
-  const head = ["Row", "Given", "Believed"].map((text) => make("th", { scope: "col", text }));
-  return part("Nearest rows", make("table", { class: "small" },
-    make("thead", {}, make("tr", {}, ...head)), make("tbody", {}, ...lines)));
+    make("td", {}, bdi(classes[believedOf[near]]), ...suspectMark(near, "▲"))));
+  return part("Nearest rows", make("table", { class: "small near" },
+    make("thead", {}, make("tr", {}, ...heads)), make("tbody", {}, ...lines)));
 }
 
 function neighbourButton(near) {
+  const props = {
+    type: "button",
+    class: "link",
+    title: `Show row ${rowOf[near]}`,
+    on: { click: () => table.reveal(near) },
+  };
   const picture = thumbnail(near);
-  return make("button", { type: "button", class: "link", title: `Show row ${rowOf[near]}`, on: { click: () => table.reveal(near) } },
-    ...(picture ? [picture] : []), String(rowOf[near]));
+  return make("button", props, ...(picture ? [picture] : []), String(rowOf[near]));
 }
 
 function decisionPart(rank) {
-  const options = [
-    [KEEP, isUnlabelled(rank) ? ["Leave unlabelled"] : ["Keep ", ...givenNodes(rank)]],
-    [ACCEPT, ["Accept ", bdi(classes[believedOf[rank]])]],
-    [UNLABELLED, ["Mark unlabelled"]],
-    [UNDECIDED, ["Undecided"]],
-  ];
-  const chosen = decisions.of(rank);
-  const radios = options.map(([code, nodes]) => make("label", { class: "check" }, radio(rank, code, chosen), make("span", {}, ...nodes)));
-  const select = classSelect("another label …", chosen >= CHOSEN ? chosen - CHOSEN : null);
-  select.setAttribute("aria-label", "Choose another label");
-  select.addEventListener("change", () => decide(rank, select.value === "" ? UNDECIDED : CHOSEN + Number(select.value)));
-  radios.splice(2, 0, make("label", { class: "check" }, "Choose ", select));
-  return part("Decision", make("fieldset", { class: "decide" }, make("legend", { class: "hidden", text: `Decision on row ${rowOf[rank]}` }), ...radios));
+  const select = otherSelect(rank);
+  const accept = ["Accept ", bdi(classes[believedOf[rank]])];
+  const legend = make("legend", { class: "hidden", text: `Decision on row ${rowOf[rank]}` });
+  return part("Decision", make("fieldset", { class: "decide" },
+    legend,
+    radioLabel(rank, KEEP, keepNodes(rank)),
+    radioLabel(rank, ACCEPT, accept),
+    make("label", { class: "check" }, make("span", { text: "Choose" }), select),
+    radioLabel(rank, UNLABELLED, ["Mark unlabelled"]),
+    radioLabel(rank, UNDECIDED, ["Undecided"])));
 }
 
-function radio(rank, code, chosen) {
-  return make("input", { type: "radio", name: "decision", value: decisionName(code) || "none", checked: code === chosen,
-    on: { change: () => decide(rank, code) } });
+function keepNodes(rank) {
+  const given = givenClasses(rank);
+  if (!given.length) return ["Leave unlabelled"];
+  if (given.length > 1) return [`Keep the ${given.length} given labels`];
+  return ["Keep ", bdi(classes[given[0]])];
 }
 
-/** A list of all classes; the first entry stands for none. */
-function classSelect(none, chosen = null) {
-  const select = make("select", {}, make("option", { value: "", text: none }));
+function radioLabel(rank, code, nodes) {
+  const radio = make("input", {
+    type: "radio",
+    name: "decision",
+    value: decisionName(code) || "none",
+    checked: code === decisions.of(rank),
+    on: { change: () => decisions.set([rank], code) },
+  });
+  return make("label", { class: "check" }, radio, make("span", {}, ...nodes));
+}
+
+/** A list of all classes, of which none is chosen as long as another decision holds. */
+function otherSelect(rank) {
+  const select = make("select", {}, make("option", { value: "", text: "another label …" }));
   fillClasses(select);
-  if (chosen !== null) select.value = String(chosen);
+  select.value = chosenValue(rank);
+  select.addEventListener("change", () => {
+    const code = select.value === "" ? UNDECIDED : CHOSEN + Number(select.value);
+    decisions.set([rank], code);
+  });
   return select;
+}
+
+function chosenValue(rank) {
+  const code = decisions.of(rank);
+  return code >= CHOSEN ? String(code - CHOSEN) : "";
 }
 
 function fillClasses(select) {
@@ -139,17 +165,11 @@ function fillClasses(select) {
   select.append(...sorted.map((j) => make("option", { value: j, text: classes[j] })));
 }
 
-function decide(rank, code) {
-  decisions.set([rank], code);
-}
-
 /** Bring the open details in line with the decision, which a key may have changed. */
 function drawOpenDecision() {
   const panel = find("detail")?.querySelector(".decide");
   if (!panel) return;
-  const code = decisions.of(table.open());
-  for (const input of panel.querySelectorAll("input")) {
-    input.checked = input.value === (decisionName(code) || "none");
-  }
-  panel.querySelector("select").value = code >= CHOSEN ? String(code - CHOSEN) : "";
+  const name = decisionName(decisions.of(table.open())) || "none";
+  for (const input of panel.querySelectorAll("input")) input.checked = input.value === name;
+  panel.querySelector("select").value = chosenValue(table.open());
 }

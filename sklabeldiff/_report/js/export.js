@@ -44,7 +44,9 @@ function download() {
 }
 
 function drawExportNote() {
-  find("export-note").textContent = "Columns: " + CSV_COLUMNS.join(", ") + ". Undecided rows keep their given labels. " + (data.labels.plain
+  const spelling = data.labels.plain
     ? "Labels are written as they are; an empty cell is an unlabelled row."
-    : "Labels are written as JSON lists; null is an unlabelled row.");
+    : "Labels are written as JSON lists; null is an unlabelled row.";
+  find("export-note").textContent =
+    `Columns: ${CSV_COLUMNS.join(", ")}. Undecided rows keep their given labels. ${spelling}`;
 }

@@ -1,5 +1,7 @@
 // Which rows are shown, and in which order.
 
+const UNKNOWN = -1; // among the given labels: of an unlabelled row
+
 /** What the reader asks for, read from the form. */
 function readFilter() {
   const number = (id, otherwise) => {
@@ -33,7 +35,8 @@ function select(filter, sort) {
 function makeTests(filter) {
   const tests = [];
   if (filter.text) tests.push(textTest(filter.text));
-  if (filter.given !== null) {
+  if (filter.given === UNKNOWN) tests.push(isUnlabelled);
+  else if (filter.given !== null) {
     tests.push((rank) => !isUnlabelled(rank) && isGiven(rank, filter.given));
   }
   if (filter.believed !== null) tests.push((rank) => believedOf[rank] === filter.believed);

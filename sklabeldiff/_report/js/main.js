@@ -41,7 +41,8 @@ function onTableClick(event) {
 /** Ranks that the bulk button would decide. */
 function bulkRanks() {
   const least = find("bulk-least").valueAsNumber * scale;
-  return Array.from(table.order()).filter((rank) => !decisions.of(rank) && confidenceOf[rank] >= least);
+  const isSure = (rank) => !decisions.of(rank) && confidenceOf[rank] >= least;
+  return Array.from(table.order()).filter(isSure);
 }
 
 function drawBulk() {
@@ -65,6 +66,9 @@ function connectFilters() {
     find("filters").reset();
     table.refresh();
   });
+  if (data.summary.unlabelled) {
+    find("filter-given").append(make("option", { value: UNKNOWN, text: "unlabelled" }));
+  }
   for (const id of ["filter-given", "filter-believed"]) fillClasses(find(id));
 }
 

@@ -1,17 +1,17 @@
 // The table of rows: sorted, filtered, in pages, and walked through by keys.
 
 const COLUMNS = [
-  { name: "rank", title: "Rank", numeric: true, minor: true },
-  { name: "row", title: "Row", numeric: true },
+  { name: "rank", title: "Rank", numeric: true },
+  { name: "row", title: "Row" },
   { name: "given", title: "Given" },
   { name: "believed", title: "Believed" },
-  ...(truthOf ? [{ name: "truth", title: "True", minor: true }] : []),
+  ...(truthOf ? [{ name: "truth", title: "True" }] : []),
   { name: "confidence", title: "Confidence", numeric: true },
   { name: "score", title: "Score", numeric: true },
-  ...(nNeighbours ? [{ name: "agreeing", title: "Neighbours", numeric: true, minor: true }] : []),
+  ...(nNeighbours ? [{ name: "agreeing", title: "Neighbours", numeric: true }] : []),
   { name: "decision", title: "Decision" },
 ];
-const SETS_SHOWN = 4; // labels of a set in a cell; its details show the rest
+const SETS_SHOWN = 3; // labels of a set in a cell; its details show the rest
 
 const table = (() => {
   const body = find("table-body");
@@ -73,18 +73,16 @@ const table = (() => {
   }
 
   function cellElement(column, rank) {
-    const kind = [column.numeric && "number", column.minor && "minor", column.name];
-    return make("td", { class: kind.filter(Boolean).join(" ") }, ...cellNodes(column.name, rank));
+    const kind = column.numeric ? `number ${column.name}` : column.name;
+    const props = { class: kind, "data-title": column.title };
+    return make("td", props, ...cellNodes(column.name, rank));
   }
 
   function cellNodes(name, rank) {
     if (name === "rank") return [whole(rank + 1)];
     if (name === "row") return [openButton(rank)];
     if (name === "given") return givenNodes(rank);
-    if (name === "believed") {
-      const mark = make("span", { class: "mark", title: "not among the given labels", text: "▲ suspect" });
-      return isSuspect(rank) ? [bdi(classes[believedOf[rank]]), " ", mark] : [bdi(classes[believedOf[rank]])];
-    }
+    if (name === "believed") return [bdi(classes[believedOf[rank]]), ...suspectMark(rank, "▲ suspect")];
     if (name === "truth") return [truthOf[rank] < 0 ? "no class" : bdi(classes[truthOf[rank]])];
     if (name === "confidence") return [digits(confidenceOf[rank] / scale)];
     if (name === "score") return [digits(scoreOf[rank] / scale)];
@@ -94,7 +92,10 @@ const table = (() => {
 
   /** The two most frequent decisions, without opening the row. */
   function quickButtons(rank) {
-    const texts = [[KEEP, "Keep", "Keep the given label"], [ACCEPT, "Accept", "Accept the believed label"]];
+    const texts = [
+      [KEEP, "Keep", "Keep the given label"],
+      [ACCEPT, "Accept", "Accept the believed label"],
+    ];
     return texts.map(([code, text, meaning]) => make("button", {
       type: "button",
       class: "quick",
@@ -208,24 +209,35 @@ const table = (() => {
   };
 })();
 
+/** Said beside a believed label that is not given. */
+function suspectMark(rank, text) {
+  const title = "not among the given labels";
+  return isSuspect(rank) ? [" ", make("span", { class: "mark", title, text })] : [];
+}
+
+/** Given labels: one as it is, the first of several in a line each. */
 function givenNodes(rank) {
   if (isUnlabelled(rank)) return [make("span", { class: "faint", text: "unlabelled" })];
   const given = givenClasses(rank);
-  const nodes = given.slice(0, SETS_SHOWN).flatMap((j) => [", ", bdi(classes[j])]).slice(1);
+  if (given.length === 1) return [bdi(classes[given[0]])];
+  const lines = given.slice(0, SETS_SHOWN).map((j) => make("li", { title: classes[j] }, bdi(classes[j])));
   const left = given.length - SETS_SHOWN;
-  return left > 0 ? [...nodes, make("span", { class: "faint", text: ` and ${left} more` })] : nodes;
+  if (left > 0) lines.push(make("li", { class: "faint", text: `and ${left} more` }));
+  return [make("ul", { class: "set" }, ...lines)];
 }
 
 /** Heads of columns with a button each; focus stays where it was. */
 function sortableHead(head, columns, sort, sortBy) {
   const focused = head.contains(document.activeElement) && document.activeElement.dataset.column;
-  head.replaceChildren(...columns.map(({ name, title, numeric, minor }) => {
-    const sorted = name === sort.name;
-    const direction = sort.descending ? "descending" : "ascending";
-    const arrow = make("span", { "aria-hidden": "true", class: "arrow", text: sorted ? (sort.descending ? "▼" : "▲") : "" });
-    const button = make("button", { type: "button", "data-column": name, on: { click: () => sortBy(name) } }, title, arrow);
-    const kind = [numeric && "number", minor && "minor"].filter(Boolean).join(" ");
-    return make("th", { scope: "col", class: kind, "aria-sort": sorted ? direction : "none" }, button);
-  }));
+  head.replaceChildren(...columns.map((column) => sortableCell(column, sort, sortBy)));
   if (focused) head.querySelector(`[data-column="${focused}"]`).focus();
+}
+
+function sortableCell({ name, title, numeric }, sort, sortBy) {
+  const direction = name !== sort.name ? "none" : sort.descending ? "descending" : "ascending";
+  const text = { none: "", ascending: "▲", descending: "▼" }[direction];
+  const arrow = make("span", { "aria-hidden": "true", class: "arrow", text });
+  const props = { type: "button", "data-column": name, on: { click: () => sortBy(name) } };
+  const button = make("button", props, title, arrow);
+  return make("th", { scope: "col", class: numeric ? "number" : "", "aria-sort": direction }, button);
 }
