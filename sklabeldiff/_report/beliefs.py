@@ -19,6 +19,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from sklabeldiff._cross_val import cross_val_proba, out_of_fold
 from sklabeldiff._label_columns import parameter_of
+from sklabeldiff._pipelines import before_last, last_step
 from sklabeldiff.core.graph import without_self
 from sklabeldiff.core.scaling import Standardizer
 from sklabeldiff.neighbors import search_by
@@ -70,8 +71,8 @@ def judge(
             _features_of_clone(estimator, X, given) if with_features else None
         )
     # Transformed once, for beliefs and neighbours: encoding images is the long part.
-    seen = _before_last(estimator, X)
-    posterior = np.asarray(_ask(_last_step(estimator), seen, given.Y))
+    seen = before_last(estimator, X)
+    posterior = np.asarray(_ask(last_step(estimator), seen, given.Y))
     _check_beliefs(posterior, given)
     return posterior, seen
 
@@ -105,14 +106,14 @@ def _held_out_beliefs(
     estimator: Any, X: Any, given: Given, cv: Any
 ) -> NDArray[np.float64]:
     """Beliefs about every row by a clone that has not seen it. (n, C)."""
-    if hasattr(_last_step(estimator), "_label_posterior"):
+    if hasattr(last_step(estimator), "_label_posterior"):
         return out_of_fold(estimator, X, given.Y, _answer, cv=cv)
     return cross_val_proba(estimator, X, given.Y, cv=cv, classes=given.classes)
 
 
 def _answer(model: Any, X: Any, Y: NDArray[Any]) -> NDArray[Any]:
     """Beliefs of a fold's model; a function of the module, so that it pickles."""
-    return _ask(_last_step(model), _before_last(model, X), Y)
+    return _ask(last_step(model), before_last(model, X), Y)
 
 
 def _ask(classifier: Any, X: Any, Y: NDArray[Any]) -> NDArray[Any]:
@@ -122,17 +123,6 @@ def _ask(classifier: Any, X: Any, Y: NDArray[Any]) -> NDArray[Any]:
         return beliefs
     proba: NDArray[Any] = classifier.predict_proba(X)
     return proba
-
-
-def _last_step(estimator: Any) -> Any:
-    return estimator[-1] if isinstance(estimator, Pipeline) else estimator
-
-
-def _before_last(estimator: Any, X: Any) -> Any:
-    """Rows as the last step of the fitted estimator sees them."""
-    if isinstance(estimator, Pipeline) and len(estimator) > 1:
-        return estimator[:-1].transform(X)
-    return X
 
 
 def _features_of_clone(estimator: Any, X: Any, given: Given) -> Any:

@@ -7,12 +7,12 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from sklabeldiff._pipelines import before_last
 from sklabeldiff.plotting._style import (
     COLOURS,
     GREY,
     LINES,
     MARKERS,
-    as_seen,
     classes_or_numbers,
     fitted,
     name_texts,
@@ -110,7 +110,7 @@ class DenoisingPathDisplay:
             If the estimator diffuses no labels.
         """
         model = fitted(estimator, "denoising_path")
-        steps, states = model.denoising_path(as_seen(estimator, X))
+        steps, states = model.denoising_path(before_last(estimator, X))
         return cls.from_predictions(
             steps, states, classes=model.classes_, titles=titles, ax=ax
         )

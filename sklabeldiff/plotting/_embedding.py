@@ -8,11 +8,11 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from sklearn.decomposition import PCA
 
+from sklabeldiff._pipelines import before_last
 from sklabeldiff.plotting._style import (
     COLOURS,
     GREY,
     MARKERS,
-    as_seen,
     fitted,
     name_texts,
     take_axes,
@@ -126,7 +126,7 @@ class EmbeddingDisplay:
             If the estimator has no ``label_issues``.
         """
         model = fitted(estimator, "label_issues")
-        Z = as_seen(estimator, X)
+        Z = before_last(estimator, X)
         issues = model.label_issues(Z, y, cv=cv).sort_values("row")
         return cls.from_predictions(
             _map(Z, embedding),

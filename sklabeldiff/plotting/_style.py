@@ -6,10 +6,10 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.pipeline import Pipeline
 from sklearn.utils.validation import check_is_fitted
 
 from sklabeldiff._optional import require
+from sklabeldiff._pipelines import last_step
 
 # Okabe and Ito's, without the yellow, which vanishes on white.
 COLOURS = ("#0072B2", "#E69F00", "#009E73", "#D55E00", "#CC79A7", "#56B4E9", "#000000")
@@ -96,18 +96,6 @@ def draw_heat_map(
             if value >= 0.005:  # not NaN, and no .00
                 ax.text(j, i, text, ha="center", va="center", color=colour, fontsize=7)
     return image
-
-
-def last_step(estimator: Any) -> Any:
-    """Return the classifier itself, where it is the last step of a Pipeline."""
-    return estimator[-1] if isinstance(estimator, Pipeline) else estimator
-
-
-def as_seen(estimator: Any, X: Any) -> Any:
-    """Rows as the last step of a Pipeline sees them."""
-    if isinstance(estimator, Pipeline) and len(estimator) > 1:
-        return estimator[:-1].transform(X)
-    return X
 
 
 def fitted(estimator: Any, *names: str) -> Any:

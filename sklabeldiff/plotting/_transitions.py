@@ -8,9 +8,9 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from sklabeldiff._pipelines import before_last
 from sklabeldiff.plotting._style import (
     MAX_COLUMNS,
-    as_seen,
     classes_or_numbers,
     draw_heat_map,
     fitted,
@@ -123,7 +123,9 @@ class TransitionMatrixDisplay:
                 matrices.append(of_groups[g])
                 titles.append(f"group {g}")
         if X is not None:
-            of_rows = fitted(estimator, "transition").transition(as_seen(estimator, X))
+            of_rows = fitted(estimator, "transition").transition(
+                before_last(estimator, X)
+            )
             matrices.extend(of_rows)
             titles += [f"row {i} of X" for i in range(len(of_rows))]
         return cls.from_predictions(
