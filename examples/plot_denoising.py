@@ -38,13 +38,13 @@ plt.show()
 # The paths of six new digits
 # ---------------------------
 # On the left the prior mean, which is what the kernel smoothers say of the row; on the
-# right the answer. Three are easy. The other three are those whose path moves most: the
-# smoothers are undecided, and the network, which has seen more, sees more.
+# right the answer. Of the first three it is surest. The other three are those whose
+# path moves most: the smoothers are undecided, and the network has the last word.
 
 _, states = model.denoising_path(X_test)
 moved = np.abs(states[:, -1] - states[:, 0]).sum(axis=1)
-order = np.argsort(moved)
-rows = np.r_[order[:3], order[-3:]]
+sure = model.predict_proba(X_test).max(axis=1)
+rows = np.r_[np.argsort(-sure)[:3], np.argsort(-moved)[:3]]
 titles = [f"row {i}, a {y_test[i]}" for i in rows]
 
 figure, axes = plt.subplots(

@@ -171,7 +171,9 @@ class CandidateClassifier(
     ) -> float:
         """Covering rate: the share of predictions inside the candidate sets.
 
-        No true label is needed. Where `y` has one label a row this is accuracy.
+        No true label is needed. Where `y` has one label a row this is accuracy. A row
+        that may be any class is always covered: score labelled rows only for the
+        accuracy on them.
 
         Parameters
         ----------
@@ -223,7 +225,7 @@ class CandidateClassifier(
         issues : pandas.DataFrame
             One line per row, with the columns
 
-            - "row": position in `y`, or among the training rows;
+            - "row": position in `y`, or among the training rows, as ``iloc`` takes it;
             - "given": the label, where no row has several, else a frozenset of labels;
               None for a row that may be any class;
             - "believed": the most probable label;
@@ -272,8 +274,13 @@ class CandidateClassifier(
         0    7  virginica   setosa
         1   30  virginica   setosa
         """
+        if cv is None and (X is None) == (y is None):
+            check_is_fitted(
+                self,
+                msg="This %(name)s is not fitted. Fit it first, or give X, y and cv=5 "
+                "to have every row judged by a clone that has not seen it.",
+            )
         if X is None and y is None and cv is None:
-            check_is_fitted(self)
             sets, classes = self.candidate_sets_, self.classes_
             posterior = self._training_posterior()
         elif X is None or y is None:
@@ -285,7 +292,6 @@ class CandidateClassifier(
                 "estimator, or nothing for the training rows."
             )
         elif cv is None:
-            check_is_fitted(self)
             classes = self.classes_
             Y, _ = encode_candidates(y, classes, missing_label=self.missing_label)
             check_consistent_length(X, Y)

@@ -1,8 +1,8 @@
-"""One HTML page that shows which labels are doubtful, and lets a reader mend them.
+"""Which labels are doubtful: as a frame, and as a page in which a reader mends them.
 
-`label_report` writes it. It fits nothing itself: which beliefs are shown is up to the
-estimator, and how they rank the rows to `label_issues`. The page needs no network, no
-server and no package; what it holds and how it is written is in `sklabeldiff._report`.
+`label_issues` returns the one, `label_report` writes the other. Which beliefs are shown
+is up to the estimator. The page needs no network, no server and no package; what it
+holds and how it is written is in `sklabeldiff._report`.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import os
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import sklearn
@@ -19,6 +19,7 @@ from numpy.typing import ArrayLike, NDArray
 from sklearn.utils.validation import _num_samples
 
 from sklabeldiff import __version__
+from sklabeldiff._issues import issues_frame
 from sklabeldiff._label_columns import columns_of, one_label_a_row
 from sklabeldiff._optional import require
 from sklabeldiff._parameters import check_number
@@ -34,7 +35,74 @@ from sklabeldiff._report.rows import (
     row_columns,
 )
 
-__all__ = ["label_report"]
+if TYPE_CHECKING:
+    import pandas as pd
+
+__all__ = ["label_issues", "label_report"]
+
+
+def label_issues(estimator: Any, X: Any, y: Any, *, cv: Any = None) -> pd.DataFrame:
+    """Which of the given labels are wrong: all rows, the most suspicious first.
+
+    What the method of that name is for the classifiers of this package, for any
+    classifier and for Pipelines.
+
+    Parameters
+    ----------
+    estimator : classifier or Pipeline
+        Has ``predict_proba``. Fitted, unless `cv` is given.
+    X : array-like of shape (n_samples, n_features)
+        Rows whose labels are in question, in any form that the estimator takes.
+    y : array-like of shape (n_samples, n_classes) or (n_samples,)
+        Their given labels or candidate sets, in any form that
+        :func:`~sklabeldiff.targets.encode_candidates` accepts.
+    cv : int, splitter or iterable, default=None
+        Given, every row is judged by a clone that has not seen it; an integer is the
+        number of stratified, shuffled folds. None asks the fitted estimator, which
+        believes too readily in labels that it was trained on.
+
+    Returns
+    -------
+    issues : pandas.DataFrame
+        One line per row, with the columns "row" (a position, as ``iloc`` takes it),
+        "given", "believed", "confidence" and "score": see
+        :meth:`sklabeldiff.DDMPClassifier.label_issues`.
+
+    Raises
+    ------
+    ValueError
+        If `X` and `y` differ in length, a label is refused or unknown, a row is not
+        held out exactly once by `cv`, or probabilities are no distribution over the
+        classes.
+    TypeError
+        If the estimator has no ``predict_proba``.
+    sklearn.exceptions.NotFittedError
+        If the estimator is not fitted and `cv` is None.
+    ImportError
+        If pandas is not installed.
+
+    See Also
+    --------
+    label_report : The same as a page to work through.
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_iris
+    >>> from sklearn.linear_model import LogisticRegression
+    >>> from sklearn.pipeline import make_pipeline
+    >>> from sklearn.preprocessing import StandardScaler
+    >>> from sklabeldiff.report import label_issues
+    >>> X, y = load_iris(return_X_y=True)
+    >>> y[[7, 30]] = 2  # two mistakes
+    >>> model = make_pipeline(StandardScaler(), LogisticRegression())
+    >>> issues = label_issues(model, X, y, cv=5)
+    >>> sorted(issues["row"][:2])
+    [7, 30]
+    """
+    given = read_labels(estimator, y, cv)
+    _check_lengths(len(given.Y), X=X)
+    posterior, _ = judge(estimator, X, given, cv, with_features=False)
+    return issues_frame(given.mask, posterior, given.classes)
 
 
 def label_report(

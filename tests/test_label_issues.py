@@ -330,9 +330,9 @@ class TestErrors:
 
     def test_unfitted_estimator_needs_cv(self, iris):
         X, given, _ = iris
-        with pytest.raises(NotFittedError):
+        with pytest.raises(NotFittedError, match="or give X, y and cv=5"):
             PLKNNClassifier().label_issues()
-        with pytest.raises(NotFittedError):
+        with pytest.raises(NotFittedError, match="or give X, y and cv=5"):
             PLKNNClassifier().label_issues(X, given)
 
     def test_lengths_must_agree(self, iris):

@@ -25,6 +25,7 @@ from sklabeldiff.plotting import (
     TransitionMatrixDisplay,
 )
 from sklabeldiff.plotting._style import MAX_NAME, MAX_TICKS, name_texts
+from sklabeldiff.report import label_issues
 
 NAMES = np.array(["setosa", "versicolor", "virginica"])
 
@@ -379,6 +380,9 @@ class TestEmbedding:
         model = make_pipeline(StandardScaler(), PLKNNClassifier()).fit(X, wrong)
         for cv in (None, 5):
             display = EmbeddingDisplay.from_estimator(model, X, wrong, cv=cv)
+            issues = label_issues(model, X, wrong, cv=cv)
+            doubted = issues.sort_values(["score", "row"])["row"][:2]
+            assert_array_equal(display.suspects[:2], doubted)
             assert {7, 30} <= set(display.suspects[:4].tolist())
         # The map is of the features that the classifier sees: centred.
         assert_allclose(display.points.mean(axis=0), 0, atol=1e-6)

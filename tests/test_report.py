@@ -34,7 +34,7 @@ from sklabeldiff._report.rows import (
 )
 from sklabeldiff.baselines import PLKNNClassifier
 from sklabeldiff.datasets import make_candidate_sets, make_noisy_labels
-from sklabeldiff.report import label_report
+from sklabeldiff.report import label_issues, label_report
 
 FOLDS = KFold(3, shuffle=True, random_state=0)
 NAMES = np.array(["setosa", "versicolor", "virginica"])
@@ -91,6 +91,39 @@ def check_against(issues, data):
         frozenset([v]) if isinstance(v, str) else v for v in issues["given"].tolist()
     ]
     assert given == expected
+
+
+class TestIssues:
+    def test_classifier_of_ours_says_what_its_method_says(self, iris):
+        X, y, _ = iris
+        for model in (PLKNNClassifier(), DTMClassifier(max_epochs=2, random_state=0)):
+            model.fit(X, y)
+            for cv in (None, 3):
+                expected = model.label_issues(X, y, cv=cv)
+                found = label_issues(model, X, y, cv=cv)
+                pd.testing.assert_frame_equal(found, expected)
+
+    def test_pipeline_is_asked_about_what_its_last_step_sees(self, iris):
+        X, y, _ = iris
+        pipe = make_pipeline(StandardScaler(), PLKNNClassifier()).fit(X, y)
+        expected = pipe[-1].label_issues(pipe[:-1].transform(X), y)
+        pd.testing.assert_frame_equal(label_issues(pipe, X, y), expected)
+
+    def test_plain_classifier_ranks_planted_mistakes_first(self):
+        X, y = load_iris(return_X_y=True)
+        y[[7, 30]] = 2
+        found = label_issues(LogisticRegression(max_iter=500), X, y, cv=5)
+        assert set(found["row"][:2]) == {7, 30}
+        assert (found["believed"][:2] == 0).all()
+
+    def test_what_cannot_be_judged_is_refused(self, iris):
+        X, y, _ = iris
+        with pytest.raises(NotFittedError, match="or give cv=5"):
+            label_issues(PLKNNClassifier(), X, y)
+        with pytest.raises(ValueError, match="X has 3 rows, but y has 150"):
+            label_issues(PLKNNClassifier(), X[:3], y, cv=3)
+        with pytest.raises(TypeError, match="RidgeClassifier has no predict_proba"):
+            label_issues(RidgeClassifier(), X, y, cv=3)
 
 
 class TestRows:

@@ -511,7 +511,8 @@ class TestDecisions:
         hand_page.fill("bulk-least", str(least))
         hand_page.until(
             lambda: (
-                hand_page.text("#bulk-apply") == f"Accept for {len(wanted) - 1} rows"
+                hand_page.text("#bulk-apply")
+                == f"Accept for {len(wanted) - 1} rows ({len(wanted) - 1} suspects)"
             )
         )
         hand_page.click("#bulk-apply")

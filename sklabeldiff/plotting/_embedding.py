@@ -7,13 +7,14 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from sklearn.decomposition import PCA
+from sklearn.utils.validation import check_consistent_length
 
-from sklabeldiff._pipelines import before_last
+from sklabeldiff._issues import self_consistency
+from sklabeldiff._report.beliefs import judge, read_labels
 from sklabeldiff.plotting._style import (
     COLOURS,
     GREY,
     MARKERS,
-    fitted,
     name_texts,
     take_axes,
 )
@@ -97,15 +98,14 @@ class EmbeddingDisplay:
 
         Parameters
         ----------
-        estimator : classifier of this package or Pipeline
-            Fitted, with ``label_issues``, which says what is doubted.
+        estimator : classifier or Pipeline
+            Has ``predict_proba``. Fitted, unless `cv` is given.
         X : array-like of shape (n_samples, n_features)
             The rows.
         y : array-like of shape (n_samples, n_classes) or (n_samples,)
             Their given labels or candidate sets, in any form that fit takes.
         cv : int, splitter or iterable, default=None
-            Have every row judged by a clone that has not seen it, as ``label_issues``
-            does; of a Pipeline, the last step is cloned.
+            Given, every row is judged by a clone that has not seen it.
         n_suspects : int, default=20
             How many rows to mark at most.
         embedding : transformer or array-like of shape (n_samples, 2), default=None
@@ -122,17 +122,19 @@ class EmbeddingDisplay:
 
         Raises
         ------
+        ValueError
+            If `X` and `y` differ in length, or `y` is refused.
         TypeError
-            If the estimator has no ``label_issues``.
+            If the estimator has no ``predict_proba``.
         """
-        model = fitted(estimator, "label_issues")
-        Z = before_last(estimator, X)
-        issues = model.label_issues(Z, y, cv=cv).sort_values("row")
+        given = read_labels(estimator, y, cv)
+        check_consistent_length(X, given.Y)
+        posterior, Z = judge(estimator, X, given, cv, with_features=True)
         return cls.from_predictions(
             _map(Z, embedding),
-            issues["believed"].to_numpy(),
-            issues["score"].to_numpy(),
-            classes=model.classes_,
+            given.classes[posterior.argmax(axis=1)],
+            self_consistency(given.mask, posterior),
+            classes=given.classes,
             n_suspects=n_suspects,
             ax=ax,
         )

@@ -46,9 +46,10 @@ function bulkRanks() {
 }
 
 function drawBulk() {
-  const count = bulkRanks().length;
-  find("bulk-apply").textContent = `Accept for ${plural(count, "row")}`;
-  find("bulk-apply").disabled = !count;
+  const ranks = bulkRanks();
+  const suspects = ranks.filter(isSuspect).length;
+  find("bulk-apply").textContent = `Accept for ${plural(ranks.length, "row")} (${plural(suspects, "suspect")})`;
+  find("bulk-apply").disabled = !ranks.length;
 }
 
 function drawDecided() {

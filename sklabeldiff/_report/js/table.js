@@ -6,9 +6,11 @@ const COLUMNS = [
   { name: "given", title: "Given" },
   { name: "believed", title: "Believed" },
   ...(truthOf ? [{ name: "truth", title: "True" }] : []),
-  { name: "confidence", title: "Confidence", numeric: true },
-  { name: "score", title: "Score", numeric: true },
-  ...(nNeighbours ? [{ name: "agreeing", title: "Neighbours", numeric: true }] : []),
+  { name: "confidence", title: "Confidence", numeric: true, hint: "Probability of the believed label" },
+  { name: "score", title: "Score", numeric: true, hint: "Probability that a given label is right: 0 is surely wrong" },
+  ...(nNeighbours
+    ? [{ name: "agreeing", title: "Neighbours", numeric: true, hint: "Nearest rows believed to have a label given here" }]
+    : []),
   { name: "decision", title: "Decision" },
 ];
 const SETS_SHOWN = 3; // labels of a set in a cell; its details show the rest
@@ -233,11 +235,11 @@ function sortableHead(head, columns, sort, sortBy) {
   if (focused) head.querySelector(`[data-column="${focused}"]`).focus();
 }
 
-function sortableCell({ name, title, numeric }, sort, sortBy) {
+function sortableCell({ name, title, numeric, hint }, sort, sortBy) {
   const direction = name !== sort.name ? "none" : sort.descending ? "descending" : "ascending";
   const text = { none: "", ascending: "▲", descending: "▼" }[direction];
   const arrow = make("span", { "aria-hidden": "true", class: "arrow", text });
-  const props = { type: "button", "data-column": name, on: { click: () => sortBy(name) } };
+  const props = { type: "button", title: hint, "data-column": name, on: { click: () => sortBy(name) } };
   const button = make("button", props, title, arrow);
   return make("th", { scope: "col", class: numeric ? "number" : "", "aria-sort": direction }, button);
 }
