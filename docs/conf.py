@@ -79,7 +79,6 @@ sphinx_gallery_conf = {
     "gallery_dirs": "auto_examples",
     "filename_pattern": r"/plot_",
     "within_subsection_order": "_gallery.Order",
-    "reference_url": {"sklabeldiff": None},
     "doc_module": ("sklabeldiff",),
     "backreferences_dir": "api/generated/examples",
     "show_memory": False,
