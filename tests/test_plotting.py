@@ -401,12 +401,18 @@ class TestEmbedding:
         assert_array_equal(display.points, X[:, [3, 2]])
 
     def test_small_classes_of_many_are_grey_together(self):
-        believed = np.r_[np.repeat(np.arange(10), 2), 9]
-        points = np.zeros((21, 2))
-        display = EmbeddingDisplay.from_predictions(points, believed, np.ones(21))
+        believed = np.r_[np.arange(17), np.arange(3, 17)]
+        points = np.zeros((31, 2))
+        display = EmbeddingDisplay.from_predictions(points, believed, np.ones(31))
         legend = texts(display.ax_.get_legend().get_texts())
-        assert legend == ["3 others", "0", "1", "2", "3", "4", "5", "9", "suspect"]
-        assert len(display.ax_.collections[0].get_offsets()) == 6
+        assert legend == ["3 others", *map(str, range(3, 17)), "suspect"]
+        grey, *others, _ = display.ax_.collections
+        assert len(grey.get_offsets()) == 3
+        looks = {
+            (*c.get_facecolor()[0][:3], c.get_paths()[0].vertices.tobytes())
+            for c in others
+        }
+        assert len(looks) == 14  # no two classes look alike
 
     def test_shapes_that_disagree_are_refused(self):
         with pytest.raises(ValueError, match=r"\(n, 2\), \(n,\) and \(n,\)"):

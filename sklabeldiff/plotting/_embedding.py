@@ -19,7 +19,7 @@ from sklabeldiff.plotting._style import (
     take_axes,
 )
 
-MAX_CLASSES = len(COLOURS)  # that have a colour and a shape of their own
+MAX_CLASSES = 2 * len(COLOURS)  # each colour twice, with another shape
 NAMED_SUSPECTS = 12  # whose row number is written beside them
 
 
@@ -216,7 +216,9 @@ class EmbeddingDisplay:
         names = name_texts(self.classes)
         for rank, j in enumerate(largest):
             mine = self.believed == self.classes[j]
-            self._scatter(mine, names[j], COLOURS[rank], MARKERS[rank])
+            turn, place = divmod(rank, len(COLOURS))
+            shape = MARKERS[(place + turn) % len(MARKERS)]
+            self._scatter(mine, names[j], COLOURS[place], shape)
         marked = self.points[self.suspects]
         self.ax_.scatter(
             *marked.T,
