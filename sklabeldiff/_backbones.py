@@ -12,9 +12,9 @@ import hashlib
 from typing import Any
 
 import torch
-from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from sklabeldiff._arrays import Arrays, load_arrays
 from sklabeldiff._optional import require
 
 # Settings of transformers' ResNetConfig. "small" halves the image at once and has an
@@ -77,8 +77,8 @@ class ResNetEncoder(nn.Module):
 
 
 def random_encoder(network: str, generator: torch.Generator) -> ResNetEncoder:
-    """Return the network on the CPU with He's initial weights from ``generator``."""
-    encoder = ResNetEncoder(network).to_empty(device="cpu")
+    """Return the network with He's initial weights from ``generator``."""
+    encoder = ResNetEncoder(network).to_empty(device=torch.get_default_device())
     for layer in encoder.modules():
         if isinstance(layer, nn.Conv2d):
             nn.init.kaiming_normal_(
@@ -89,21 +89,20 @@ def random_encoder(network: str, generator: torch.Generator) -> ResNetEncoder:
     return encoder
 
 
-def weight_arrays(encoder: nn.Module) -> dict[str, NDArray[Any]]:
-    """Copy weights and statistics to arrays on the CPU."""
-    state = encoder.state_dict()
-    return {k: v.cpu().numpy().copy() for k, v in state.items()}
+def load_encoder(network: str, weights: Arrays) -> ResNetEncoder:
+    """Return the network on the CPU with weights from `state_arrays`.
+
+    Raises
+    ------
+    ValueError
+        If they are the weights of another network.
+    """
+    encoder = ResNetEncoder(network)
+    load_arrays(encoder, weights, torch.device("cpu"))
+    return encoder
 
 
-def load_encoder(network: str, weights: dict[str, NDArray[Any]]) -> ResNetEncoder:
-    """Return the network on the CPU with weights from `weight_arrays`."""
-    encoder = ResNetEncoder(network).to_empty(device="cpu")
-    # Copied: arrays from a memory map cannot be written to, which torch warns of.
-    encoder.load_state_dict({k: torch.tensor(v) for k, v in weights.items()})
-    return encoder.eval()
-
-
-def weight_digest(weights: dict[str, NDArray[Any]]) -> str:
+def weight_digest(weights: Arrays) -> str:
     """Name weights by their values."""
     digest = hashlib.sha256()
     for name, array in sorted(weights.items()):

@@ -29,15 +29,12 @@ else:
     HAVE_CALLBACKS = True
 
 __all__ = [
-    "CALLER_OF_FIT",
+    "HAVE_CALLBACKS",
     "CallbackSupportMixin",
     "FitTask",
     "Snapshot",
     "with_callbacks",
 ]
-
-# The stacklevel of a warning in what a decorated fit calls; the decorator is a frame.
-CALLER_OF_FIT = 3 + HAVE_CALLBACKS
 
 # Attributes that make a copy of the estimator predict as if training had ended here.
 Snapshot = Callable[[Trainer], dict[str, Any]]
@@ -46,7 +43,7 @@ Snapshot = Callable[[Trainer], dict[str, Any]]
 class FitTask:
     """A fit, or a stage of one, whose epochs are told to the estimator's callbacks.
 
-    For use inside a fit that `with_callbacks` decorates. The callbacks hear that the
+    For use inside a fit that `whole_fit` decorates. The callbacks hear that the
     task begins; `end` tells them that it is done.
 
     Parameters

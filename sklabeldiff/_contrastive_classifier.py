@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import warnings
 from abc import abstractmethod
-from typing import Any
+from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 import torch
@@ -18,21 +18,22 @@ from sklearn.utils import check_random_state
 from torch import Tensor, nn
 from tqdm.auto import tqdm
 
-from sklabeldiff._arrays import part_of
+from sklabeldiff._arrays import load_arrays, part_of, state_arrays, without_values
 from sklabeldiff._backbones import NETWORKS, random_encoder
-from sklabeldiff._callbacks import CALLER_OF_FIT, FitTask
+from sklabeldiff._callbacks import FitTask
 from sklabeldiff._checkpoint import Checkpoint
+from sklabeldiff._fields import SCALER_ARRAYS, Choice, Parts
+from sklabeldiff._fitting import CALLER_OF_FIT, kept_if_interrupted
 from sklabeldiff._image_rows import as_rows, check_columns, checked_shape
 from sklabeldiff._image_views import ImageViews, normalize
-from sklabeldiff._parameters import check_number, check_option
-from sklabeldiff._standardize import check_standardize, fit_standardizer
-from sklabeldiff.base import (
-    NetworkClassifier,
-    TrainingData,
+from sklabeldiff._parameters import (
+    check_number,
+    check_option,
+    check_widths,
     layer_widths,
-    load_arrays,
-    state_arrays,
 )
+from sklabeldiff._standardize import check_standardize, fit_standardizer
+from sklabeldiff.base import NetworkClassifier, TrainingData
 from sklabeldiff.core.blocks import in_blocks, rows_of
 from sklabeldiff.core.candidate_losses import confidence
 from sklabeldiff.core.class_specific_training import (
@@ -54,15 +55,49 @@ ROW_KEYS, IMAGE_KEYS = 512, 4096
 FIRST_CHANNELS = 64  # of the first maps, as large as the image, of a large network
 
 
+class Inputs(NamedTuple):
+    """What the network takes: rows, or images in [0, 1], on the device."""
+
+    scaler: Standardizer
+    shape: tuple[int, int, int] | None
+    device: torch.device
+
+    def __call__(self, X: NDArray[np.floating]) -> Tensor:
+        """(n, p) -> (n, d), or (n, c, h, w)."""
+        x = torch.as_tensor(self.scaler(X), device=self.device)
+        return x if self.shape is None else x.view(-1, *self.shape).permute(0, 3, 1, 2)
+
+
+@torch.inference_mode()
+def logits(network: nn.Module, x: Tensor) -> Tensor:
+    """Logits of what `Inputs` gives. -> (n, C)."""
+    if x.dim() == 2:
+        return in_blocks(network, x)
+    height, width = x.shape[2:]
+    block_rows = rows_of(FIRST_CHANNELS * height * width)
+    return in_blocks(lambda b: network(normalize(b)), x, block_rows=block_rows)
+
+
 class ContrastiveClassifier(NetworkClassifier):
     """Base of classifiers that learn from sets and from contrast with a queue."""
+
+    _shaping = ("backbone", "hidden", "image_shape")
+    _fields: ClassVar = NetworkClassifier._fields | {
+        "row_scaling_": Choice((True, False)),
+        "model_state_": Parts(
+            {
+                **{f"scaler.{k}": field for k, field in SCALER_ARRAYS.items()},
+            },
+            networks=("network",),
+        ),
+    }
 
     @abstractmethod
     def _objective(self) -> Objective:
         """Return what is learnt."""
 
     def _versions(
-        self, X: Any, X_aug: Any, data: TrainingData, scaler: Standardizer
+        self, X: Any, X_aug: Any, data: TrainingData, inputs: Inputs
     ) -> Versions:
         """Return where class-specific versions come from."""
         return Versions()
@@ -76,24 +111,26 @@ class ContrastiveClassifier(NetworkClassifier):
         seed = int(check_random_state(self.random_state).randint(2**31 - 1))
         scaler = self._fit_scaler(data)
         network = self._make_network(seed)  # before versions, which may take hours
-        versions = self._versions(X, X_aug, data, scaler)
-        x = self._inputs(scaler, data.X)
+        inputs = Inputs(scaler, self._pixels(), self._device())
+        versions = self._versions(X, X_aug, data, inputs)
+        x = inputs(data.X)
         V = torch.as_tensor(data.relative_weights()).to(x)
         n_keys = self._n_keys(len(x))
 
         task = FitTask(self, X, y, self._n_epochs(len(x)))
         listener = task.listener(lambda _: self._learnt(scaler, training))
+        network.to(x.device)
         training = ClassSpecificTraining(
             *(x, V, self._views(x), self._objective(), versions, n_keys),
             lambda loss: self._make_trainer(network, loss, len(x), seed, listener),
         )
-        checkpoint = self._train(training, data, seed)
 
-        self.__dict__.update(self._learnt(scaler, training))
-        losses = training.trainer.losses
-        self.history_ = [{"epoch": e, "loss": v} for e, v in enumerate(losses)]
-        self.n_iter_ = training.trainer.n_epochs
-        self._built = self._build()  # predict must not change the estimator
+        def finish() -> None:
+            self._finish_fit(self._learnt(scaler, training))
+
+        with kept_if_interrupted(self, finish, training.trainer.has_learnt):
+            checkpoint = self._train(training, data, seed)
+        finish()
         checkpoint.remove()
         task.end()
 
@@ -116,8 +153,7 @@ class ContrastiveClassifier(NetworkClassifier):
             check_number(name, getattr(self, name), 0, open_low=True)
         if not layer_widths(self.hidden):
             raise ValueError("hidden must have the width of one layer at least.")
-        for width in layer_widths(self.hidden):
-            check_number("hidden", width, 1, integer=True)
+        check_widths("hidden", self.hidden)
         if self.image_shape is not None:
             checked_shape(self.image_shape)
         if self.image_shape is None:
@@ -169,12 +205,9 @@ class ContrastiveClassifier(NetworkClassifier):
         scale = high - low if high > low else 1.0
         return Standardizer(np.full(d, low), np.full(d, scale), equal_norm=False)
 
-    def _inputs(self, scaler: Standardizer, X: NDArray[np.floating]) -> Tensor:
-        """Rows, or images in [0, 1], on the device. (n, p) -> (n, d), (n, c, h, w)."""
-        x = torch.as_tensor(scaler(X), device=self._device())
-        if not self._sees_images:
-            return x
-        return x.view(-1, *checked_shape(self.image_shape)).permute(0, 3, 1, 2)
+    def _pixels(self) -> tuple[int, int, int] | None:
+        """Height, width and channels of what the network sees; None for rows."""
+        return checked_shape(self.image_shape) if self._sees_images else None
 
     def _n_keys(self, n_rows: int) -> int:
         if self.queue_size != "auto":
@@ -201,7 +234,7 @@ class ContrastiveClassifier(NetworkClassifier):
             trunk = row_trunk(self.n_features_in_, widths, generator)
             n_hidden = widths[-1]
         network = TwoHeaded(trunk, n_hidden, len(self.classes_), generator)
-        return network.to(self._device())
+        return network
 
     def _make_trainer(
         self,
@@ -269,39 +302,36 @@ class ContrastiveClassifier(NetworkClassifier):
         network = training.predictor()
         arrays = {"scaler.mean": scaler.mean, "scaler.scale": scaler.scale}
         weights = {f"network.{k}": v for k, v in state_arrays(network).items()}
-        a = self._logits(network, training.x)
+        a = logits(network, training.x)
+        S = confidence(a, training.V) * (training.V > 0)
+        losses = training.trainer.losses
         return {
-            "label_distribution_": (confidence(a, training.V) * (training.V > 0))
-            .cpu()
-            .numpy(),
+            "label_distribution_": S.cpu().numpy(),
+            "history_": [{"epoch": e, "loss": v} for e, v in enumerate(losses)],
+            "n_iter_": training.trainer.n_epochs,
             "row_scaling_": scaler.equal_norm,
             "model_state_": arrays | weights,
-            "_built": None,
         }
 
     # -- prediction ----------------------------------------------------------------
 
-    def _build(self) -> tuple[Standardizer, nn.Module]:
+    def _build(self, device: torch.device) -> tuple[Inputs, nn.Module]:
         """Put the fitted arrays back into the objects that predict."""
         arrays = self.model_state_
         scaler = Standardizer(**part_of(arrays, "scaler"), equal_norm=self.row_scaling_)
-        network = self._make_network(0)
-        network.projection = nn.Identity()
-        load_arrays(network, part_of(arrays, "network"))
-        return scaler, network.eval()
-
-    @torch.inference_mode()
-    def _logits(self, network: nn.Module, x: Tensor) -> Tensor:
-        """Logits of rows as the network takes them. -> (n, C)."""
-        if not self._sees_images:
-            return in_blocks(network, x)
-        height, width = x.shape[2:]
-        block_rows = rows_of(FIRST_CHANNELS * height * width)
-        return in_blocks(lambda b: network(normalize(b)), x, block_rows=block_rows)
+        with without_values():
+            network = self._make_network(0)
+            network.projection = nn.Identity()
+        load_arrays(network, part_of(arrays, "network"), device)
+        return Inputs(scaler, self._pixels(), device), network
 
     def _raw_scores(self, X: NDArray[np.floating]) -> Tensor:
-        scaler, network = self._model
-        return self._logits(network, self._inputs(scaler, X))
+        inputs, network = self._model
+        return logits(network, inputs(X))
+
+    def _check_loaded(self) -> None:
+        check_columns(self.n_features_in_, self.image_shape)
+        super()._check_loaded()
 
     def _checked(self, X: ArrayLike) -> NDArray[np.floating]:
         return super()._checked(as_rows(X, self.image_shape))

@@ -10,14 +10,48 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from sklabeldiff._arrays import Arrays, part_of
-from sklabeldiff.base import load_arrays, state_arrays
+from sklabeldiff._arrays import Arrays, load_arrays, part_of, state_arrays
+from sklabeldiff._fields import (
+    Array,
+    Choice,
+    Field,
+    Number,
+    Parts,
+    Records,
+    SCALER_ARRAYS,
+    beliefs,
+)
 from sklabeldiff.core.blocks import in_blocks
 from sklabeldiff.core.kernels import KernelBeliefs, KernelChoice
 from sklabeldiff.core.label_diffusion import LabelDiffusion
 from sklabeldiff.core.scaling import Standardizer
 
 KERNEL_ARRAYS = ("landmarks", "weights", "offset")
+
+# What a fit of DDMP leaves; m landmarks, k smoothers.
+FIELDS: dict[str, Field] = {
+    "initial_label_distribution_": beliefs("n", "C"),
+    "transition_matrix_": beliefs("C", "C"),
+    "row_scaling_": Choice((True, False)),
+    "kernels_": Records(
+        {
+            "kernel": Choice(("gaussian", "laplacian")),
+            "width": Number(low=0),
+            "ridge": Number(low=0),
+            "balanced": Choice((True, False)),
+        },
+        size="k",
+    ),
+    "model_state_": Parts(
+        {
+            **{f"scaler.{k}": field for k, field in SCALER_ARRAYS.items()},
+            "kernel.landmarks": Array("f", ("m", "p"), optional=True),
+            "kernel.weights": Array("f", ("k", "m", "C"), optional=True),
+            "kernel.offset": Array("f", ("k", "C"), optional=True),
+        },
+        networks=("denoiser",),
+    ),
+}
 
 
 @dataclass
@@ -48,7 +82,7 @@ class Predictor:
             tensors = {k: torch.tensor(v, device=device) for k, v in parts}
             choices = [KernelChoice(**settings) for settings in kernels]
             kernel = KernelBeliefs(choices, **tensors)
-        load_arrays(model.denoiser, part_of(arrays, "denoiser"))
+        load_arrays(model.denoiser, part_of(arrays, "denoiser"), device)
         return cls(scaler, kernel, model, n_classes, device)
 
     def __call__(self, X: NDArray[np.floating]) -> NDArray[np.float32]:

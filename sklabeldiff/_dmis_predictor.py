@@ -9,12 +9,38 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from sklabeldiff._arrays import Arrays, part_of
-from sklabeldiff.base import state_arrays
+from sklabeldiff._arrays import Arrays, part_of, state_arrays
+from sklabeldiff._fields import (
+    SCALER_ARRAYS,
+    Array,
+    Choice,
+    Field,
+    Number,
+    Parts,
+    beliefs,
+)
 from sklabeldiff.core.class_diffusion import Reader, log_posterior, sample
 from sklabeldiff.core.input_scaling import InputScaler
 from sklabeldiff.core.noise_levels import NoiseLevels
 from sklabeldiff.core.scaling import Standardizer
+
+# What a fit of DMIS leaves; d is p, or p + 1 where the norm of rows is kept apart.
+FIELDS: dict[str, Field] = {
+    "supervision_": Choice(("partial", "noisy", "semi")),
+    "class_prior_": beliefs("C"),
+    "row_scaling_": Choice((True, False)),
+    "seed_": Number(integer=True, low=0, high=2**31),
+    "model_state_": Parts(
+        {
+            **{f"scaler.{k}": field for k, field in SCALER_ARRAYS.items()},
+            "scaler.constant": Array("f", ("p",), nan=True),
+            "scaler.log_norm": Array("f", (2,)),
+            "noise": Array("f", ("levels", "draws", "d")),
+            "prior": beliefs("C"),
+        },
+        networks=("network",),
+    ),
+}
 
 
 @dataclass

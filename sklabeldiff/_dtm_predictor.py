@@ -9,15 +9,58 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from sklabeldiff._arrays import Arrays, part_of
+from sklabeldiff._arrays import (
+    Arrays,
+    load_arrays,
+    part_of,
+    state_arrays,
+    without_values,
+)
+from sklabeldiff._fields import (
+    ROUNDING,
+    SCALER_ARRAYS,
+    Array,
+    Choice,
+    Field,
+    Fitted,
+    Number,
+    OneOf,
+    Parts,
+    beliefs,
+)
 from sklabeldiff._groups import nearest_group
-from sklabeldiff.base import load_arrays, state_arrays
 from sklabeldiff.core.scaling import Standardizer
 from sklabeldiff.core.transition_diffusion import (
     GeneratorSettings,
     TransitionGenerator,
 )
+from sklabeldiff.core.transition_estimation import SOURCES
 from sklabeldiff.core.transition_table import TransitionTable
+
+# What a fit of DTM leaves; K groups, r coordinates of a matrix.
+FIELDS: dict[str, Field] = {
+    "groups_": Array("i", ("n",), low=0),
+    "group_transition_matrices_": beliefs("K", "C", "C"),
+    "transition_matrix_": beliefs("C", "C"),
+    "noise_rate_": Number(low=-ROUNDING, high=1),
+    "responsibility_source_": Choice(SOURCES),
+    "estimator_": Fitted("C", optional=True),  # which save cannot write
+    "row_scaling_": Choice((True, False)),
+    "model_state_": Parts(
+        {
+            **{f"scaler.{k}": field for k, field in SCALER_ARRAYS.items()},
+            "transitions.mean": Array("f", ("C", "C")),
+            # One direction a coordinate, or a scale for each entry.
+            "transitions.basis": OneOf(
+                Array("f", ("r", "C", "C")), Array("f", ("C", "C"))
+            ),
+            "transitions.z": Array("f", ("K", "r")),
+            "transitions.noise": Array("f", ("steps", "draws", 1, "r")),
+            "transitions.centroids": Array("f", ("K", "p")),
+        },
+        networks=("denoiser", "classifier"),
+    ),
+}
 
 
 @dataclass
@@ -49,7 +92,7 @@ class Predictor:
         equal_norm: bool,
         device: torch.device,
     ) -> Predictor:
-        """Undo `predictor_arrays`; ``network`` comes with any weights."""
+        """Undo `predictor_arrays`; ``network`` comes with any weights, or none."""
         scaler = Standardizer(**part_of(arrays, "scaler"), equal_norm=equal_norm)
         tensors = {
             name: torch.tensor(value, device=device)
@@ -57,11 +100,12 @@ class Predictor:
         }
         table = TransitionTable(tensors["mean"], tensors["basis"], tensors["z"])
         n_features = tensors["centroids"].shape[1]
-        generator = settings.from_table(table, tensors["noise"], n_features)
-        load_arrays(generator.denoiser, part_of(arrays, "denoiser"))
+        with without_values():
+            denoiser = settings.make_denoiser(table, n_features)
+        load_arrays(denoiser, part_of(arrays, "denoiser"), device)
+        generator = settings.from_table(table, tensors["noise"], denoiser)
         if network is not None:
-            load_arrays(network, part_of(arrays, "classifier"))
-            network = network.to(device).eval()
+            load_arrays(network, part_of(arrays, "classifier"), device)
         return cls(scaler, network, generator, tensors["centroids"], device)
 
     def scaled(self, X: NDArray[np.floating]) -> Tensor:

@@ -55,9 +55,7 @@ def check_classifier(classifier: Any) -> None:
         )
 
 
-def copy_module(
-    module: nn.Module, n_features: int, n_classes: int, device: torch.device
-) -> nn.Module:
+def copy_module(module: nn.Module, n_features: int, n_classes: int) -> nn.Module:
     """Copy a module that maps features to one score a class.
 
     Raises
@@ -65,8 +63,9 @@ def copy_module(
     ValueError
         If it fails on such rows, or gives another number of scores.
     """
-    network = copy.deepcopy(module).to(device)
-    rows = torch.zeros((2, n_features), device=device)
+    network = copy.deepcopy(module)
+    weight = next(network.parameters(), torch.zeros(0))
+    rows = torch.zeros((2, n_features), device=weight.device)
     try:
         with torch.no_grad():
             shape = tuple(network.eval()(rows).shape)

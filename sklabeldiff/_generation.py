@@ -76,7 +76,11 @@ class GenerationMixin:
             seed = int(check_random_state(random_state).randint(2**31 - 1))
         x = self._model.sample(labels, n_steps, seed).cpu().numpy()
         X: NDArray[np.float64] = self._model.scaler.inverse(x)
-        return X if self.image_shape is None else X.reshape(-1, *self.image_shape)
+        return (
+            X
+            if self._fit_params["image_shape"] is None
+            else X.reshape(-1, *self._fit_params["image_shape"])
+        )
 
     def condense(
         self: Any,

@@ -45,3 +45,20 @@ def check_option(name: str, value: Any, options: tuple[Any, ...]) -> None:
     """Refuse a parameter that is not one of `options`."""
     if not any(value is o or (isinstance(o, str) and value == o) for o in options):
         raise ValueError(f"{name} must be one of {options}, got {value!r}.")
+
+
+MAX_LAYERS = 100
+
+
+def check_widths(name: str, hidden: Any) -> None:
+    """Refuse what are no widths of hidden layers: one, or a tuple of them."""
+    widths = layer_widths(hidden)
+    if len(widths) > MAX_LAYERS:
+        raise ValueError(f"{name} has {len(widths)} layers; at most {MAX_LAYERS} work.")
+    for width in widths:
+        check_number(name, width, 1, integer=True)
+
+
+def layer_widths(hidden: Any) -> tuple[Any, ...]:
+    """Widths of the hidden layers, of which a number alone means one."""
+    return tuple(hidden) if isinstance(hidden, (tuple, list)) else (hidden,)

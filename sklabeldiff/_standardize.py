@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from sklabeldiff._fields import SCALER_ARRAYS, Choice, Parts
 from sklabeldiff._parameters import check_option
 from sklabeldiff.base import TrainingData
 from sklabeldiff.core.scaling import Standardizer, choose_row_scaling
 
+# `Standardizer` as a fitted attribute.
+SCALER_FIELD = Parts({**SCALER_ARRAYS, "equal_norm": Choice((True, False))})
 SCALINGS = ("standard", "rows", "auto", None)
 AGREEMENT_NEIGHBORS = 10  # of "auto", where the method has no neighbours of its own
 

@@ -185,7 +185,7 @@ def make_unet(
     # On no device: diffusers would draw from torch's global stream.
     with torch.device("meta"):
         network = UNet(shape, n_classes, SIZES[size])
-    network.to_empty(device="cpu")
+    network.to_empty(device=torch.get_default_device())
     _draw_weights(network, generator)
     return network
 

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.exceptions import ConvergenceWarning
 
-from sklabeldiff._callbacks import CALLER_OF_FIT
+from sklabeldiff._fitting import CALLER_OF_FIT
 from sklabeldiff.base import TrainingData
 
 HALF = 0.5  # with more wrong labels than right ones, which are the right ones?

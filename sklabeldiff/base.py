@@ -6,8 +6,9 @@ network whose weights are kept as arrays. Neither knows a method.
 
 from __future__ import annotations
 
+import copy
 from abc import ABC, abstractmethod
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 import numpy as np
 import torch
@@ -21,7 +22,9 @@ from sklearn.utils.validation import (
 
 from sklabeldiff._callbacks import CallbackSupportMixin
 from sklabeldiff._cross_val import out_of_fold
+from sklabeldiff._devices import usable_device
 from sklabeldiff._documented import DocumentedMixin
+from sklabeldiff._fields import Array, Labels, Number, Records, beliefs
 from sklabeldiff._issues import issues_frame
 from sklabeldiff._saving import SavingMixin
 from sklabeldiff.metrics._scorers import covering_rate_scorer, true_accuracy
@@ -84,6 +87,14 @@ class CandidateClassifier(
     # Whether beliefs may leave the sets; our exported checks of estimators ask.
     candidate_sets_may_lack_truth = False
 
+    _fields: ClassVar = {
+        "classes_": Labels("C"),
+        "candidate_sets_": Array("b", ("n", "C")),
+        "label_distribution_": beliefs("n", "C"),
+        "n_features_in_": Number(integer=True, low=1, size="p"),
+        "feature_names_in_": Labels("p", text=True, optional=True),
+    }
+
     def _check_fit(self, X: ArrayLike, y: Any) -> TrainingData:
         """Check and encode the training data.
 
@@ -141,6 +152,22 @@ class CandidateClassifier(
         total = P.sum(axis=1, keepdims=True)
         everywhere = np.broadcast_to(possible / possible.sum(), P.shape)
         return np.divide(P, total, out=everywhere.astype(P.dtype), where=total > 0)
+
+    @abstractmethod
+    def _check_params(self) -> None:
+        """Refuse parameters that fit cannot work with."""
+
+    def _check_loaded(self) -> None:
+        """Refuse what a file brought, where its parts do not fit together."""
+        self._check_params()
+        if len(self.classes_) < 2 or not self.candidate_sets_.any(axis=1).all():
+            raise ValueError("a row has no candidate, or there is one class only")
+
+    def _try_out(self) -> None:
+        """Refuse what a file brought, where it cannot predict."""
+        P = self._predict_proba(np.zeros((1, self.n_features_in_)))
+        if P.shape != (1, len(self.classes_)) or not np.isfinite(P).all():
+            raise ValueError("it cannot predict")
 
     @abstractmethod
     def _predict_proba(self, X: NDArray[np.floating]) -> NDArray[np.float32]:
@@ -331,17 +358,52 @@ class NetworkClassifier(CandidateClassifier):
     the object that predicts; it is built on first use and never pickled.
     """
 
-    _built: Any = None
+    _fields: ClassVar = CandidateClassifier._fields | {
+        "history_": Records(),
+        "n_iter_": Number(integer=True, low=0),
+    }
+    # Parameters that what was fitted depends on. As fit had them they stay in force,
+    # whatever `set_params` says: that is for the next fit.
+    _shaping: ClassVar[tuple[str, ...]] = ()
+    _fit_params: dict[str, Any]
+    _built: tuple[torch.device, Any] | None = None
 
     @abstractmethod
-    def _build(self) -> Any:
-        """Return the object that predicts, from the fitted arrays."""
+    def _build(self, device: torch.device) -> Any:
+        """Return the object that predicts, from the fitted arrays.
+
+        Its networks get their shapes from the parameters and their weights from the
+        arrays: `load_arrays` checks the one against the other.
+        """
 
     @property
     def _model(self) -> Any:
-        if self._built is None:
-            self._built = self._build()
-        return self._built
+        return self._built_model()
+
+    def _built_model(self) -> Any:
+        """Return what predicts, built on first use and after a change of device."""
+        device = self._device()
+        built = self._built  # read once: another thread may set it
+        if built is None or built[0] != device:
+            as_fitted = copy.copy(self)
+            as_fitted.__dict__.update(self._fit_params)
+            built = self._built = device, as_fitted._build(device)
+        return built[1]
+
+    def _finish_fit(self, fitted: dict[str, Any]) -> None:
+        """Take over what was fitted. It is built, so that predict changes nothing."""
+        self.__dict__.update(fitted)
+        self._fit_params = {name: getattr(self, name) for name in self._shaping}
+        self._built = None
+        self._built_model()
+
+    def _params_to_save(self) -> dict[str, Any]:
+        return super()._params_to_save() | self._fit_params
+
+    def _check_loaded(self) -> None:
+        super()._check_loaded()
+        self._fit_params = {name: getattr(self, name) for name in self._shaping}
+        self._try_out()
 
     def __getstate__(self) -> dict[str, Any]:
         """Return the state without the built network."""
@@ -353,19 +415,4 @@ class NetworkClassifier(CandidateClassifier):
         """Return the device asked for; "auto" is a GPU where there is one."""
         if self.device == "auto":
             return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-        return torch.device(self.device)
-
-
-def state_arrays(module: torch.nn.Module) -> dict[str, NDArray[Any]]:
-    """Weights and buffers of a module as arrays on the CPU: copies."""
-    return {k: v.cpu().numpy().copy() for k, v in module.state_dict().items()}
-
-
-def load_arrays(module: torch.nn.Module, arrays: dict[str, NDArray[Any]]) -> None:
-    """Put arrays of `state_arrays` back."""
-    module.load_state_dict({k: torch.tensor(v) for k, v in arrays.items()})
-
-
-def layer_widths(hidden: Any) -> tuple[Any, ...]:
-    """Widths of the hidden layers, of which a number alone means one."""
-    return tuple(hidden) if isinstance(hidden, (tuple, list)) else (hidden,)
+        return usable_device(self.device)

@@ -9,15 +9,14 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from sklearn.utils import check_array
 
-from sklabeldiff._callbacks import with_callbacks
-from sklabeldiff._contrastive_classifier import ContrastiveClassifier
+from sklabeldiff._contrastive_classifier import ContrastiveClassifier, Inputs
+from sklabeldiff._fitting import whole_fit
 from sklabeldiff._image_rows import as_rows
 from sklabeldiff._parameters import check_number, check_option
 from sklabeldiff.base import TrainingData
 from sklabeldiff.core.candidate_losses import CANDIDATE_LOSSES
 from sklabeldiff.core.class_gates import activation_gate, contribution_gate
 from sklabeldiff.core.class_specific_training import Objective, Versions
-from sklabeldiff.core.scaling import Standardizer
 from sklabeldiff.editing import DiffusionEditor
 
 AUGMENTATIONS = ("cam", "none", "precomputed")
@@ -261,7 +260,7 @@ class CADClassifier(ContrastiveClassifier):
         self.random_state = random_state
         self.verbose = verbose
 
-    @with_callbacks
+    @whole_fit
     def fit(self, X: ArrayLike, y: Any, X_aug: ArrayLike | None = None) -> Self:
         """Train on candidate sets.
 
@@ -324,7 +323,7 @@ class CADClassifier(ContrastiveClassifier):
         )
 
     def _versions(
-        self, X: Any, X_aug: Any, data: TrainingData, scaler: Standardizer
+        self, X: Any, X_aug: Any, data: TrainingData, inputs: Inputs
     ) -> Versions:
         if (X_aug is not None) != (self.augmentation == "precomputed"):
             raise ValueError(
@@ -342,7 +341,7 @@ class CADClassifier(ContrastiveClassifier):
             gate = activation_gate if self._sees_images else contribution_gate
         return Versions(
             gate,
-            None if ready is None else self._inputs(scaler, ready),
+            None if ready is None else inputs(ready),
             self.max_versions,
         )
 

@@ -3,26 +3,27 @@
 from __future__ import annotations
 
 import warnings
-from functools import partial
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 import numpy as np
 import torch
 from numpy.typing import ArrayLike, NDArray
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils import check_random_state
-from torch import Tensor, nn
+from torch import Tensor
 from tqdm.auto import tqdm
 
-from sklabeldiff._callbacks import CALLER_OF_FIT, FitTask, with_callbacks
+from sklabeldiff._arrays import without_values
+from sklabeldiff._callbacks import FitTask
 from sklabeldiff._checkpoint import Checkpoint
-from sklabeldiff._ddmp_predictor import Predictor, predictor_arrays
+from sklabeldiff._ddmp_predictor import FIELDS, Predictor, predictor_arrays
+from sklabeldiff._fitting import CALLER_OF_FIT, kept_if_interrupted, whole_fit
 from sklabeldiff._parameters import check_number, check_option
 from sklabeldiff._standardize import check_standardize, fit_standardizer
 from sklabeldiff.base import NetworkClassifier, TrainingData
 from sklabeldiff.core import transitions
-from sklabeldiff.core.denoisers import DENOISERS, make_denoiser
+from sklabeldiff.core.denoisers import DENOISERS, Denoiser, make_denoiser
 from sklabeldiff.core.graph import neighbour_graph, propagate
 from sklabeldiff.core.kernels import (
     KernelBeliefs,
@@ -50,6 +51,7 @@ WEIGHT_DECAY = 0.01
 # the training rows' own labels, the prior mean has not: all of it lowered held-out
 # accuracy on Lost and MSRCv2, half of it raised it on most tables.
 PRIOR_TRUST = 0.5
+MAX_TIMESTEPS = 10_000  # schedules are kept step by step
 HIGH_EPS_LOSS = 0.5  # a network that outputs 0 has loss 1
 
 # The literal reading of an incompletely known paper (methods page, section 12).
@@ -217,6 +219,12 @@ class DDMPClassifier(NetworkClassifier):
     True
     """
 
+    _shaping = (
+        *("network", "hidden", "prediction", "prior_mean", "n_timesteps", "schedule"),
+        *("n_sampling_steps", "preset"),
+    )
+    _fields: ClassVar = NetworkClassifier._fields | FIELDS
+
     def __init__(
         self,
         n_neighbors: int = 10,
@@ -276,7 +284,7 @@ class DDMPClassifier(NetworkClassifier):
         self.random_state = random_state
         self.verbose = verbose
 
-    @with_callbacks
+    @whole_fit
     def fit(self, X: ArrayLike, y: Any) -> Self:
         """Disambiguate the candidate sets and train the classifier.
 
@@ -318,11 +326,9 @@ class DDMPClassifier(NetworkClassifier):
         S = torch.as_tensor(self._graph_beliefs(c, data, seed), device=device)
         kernel, S, f = self._kernel_beliefs(c, Y, S, data, generator)
 
-        model = self._make_model(c.shape[1], Y.shape[1], device, generator)
-        learnt = partial(_learnt, scaler, kernel)  # by now, or by the end
-        listener = task.listener(
-            lambda trainer: learnt(trainer.averaged_module(), training.progress.S)
-        )
+        denoiser = self._make_denoiser(c.shape[1], Y.shape[1], generator)
+        model = self._make_model(denoiser.to(device), device)
+        listener = task.listener(lambda _: self._learnt(scaler, kernel, training))
         training = LabelDiffusionTraining(
             model,
             lambda loss: self._make_trainer(model, loss, len(c), seed, listener),
@@ -330,14 +336,14 @@ class DDMPClassifier(NetworkClassifier):
             self.target,
             self._refresh_rule(),
         )
-        S_end = self._train(training, data, seed)
 
-        self.__dict__.update(learnt(model.denoiser, S_end))
-        self.initial_label_distribution_ = S.cpu().numpy()
-        self.transition_matrix_ = transitions.set_transition(S_end, Y).cpu().numpy()
-        self.history_ = training.progress.history
-        self.n_iter_ = training.trainer.n_epochs
-        self._built = self._build()  # predict must not change the estimator
+        def finish() -> None:
+            self._finish_fit(self._learnt(scaler, kernel, training))
+
+        with kept_if_interrupted(self, finish, training.trainer.has_learnt):
+            checkpoint = self._train(training, data, seed)
+        finish()
+        checkpoint.remove()
         task.end()
         _warn(self.history_, model.process.prediction)
         return self
@@ -361,11 +367,9 @@ class DDMPClassifier(NetworkClassifier):
         check_standardize(self.standardize)
         check_neighbors(self.neighbors)
         check_option("preset", self.preset, ("paper", None))
-        for name in (
-            *("n_neighbors", "hidden", "n_timesteps"),
-            *("n_sampling_steps", "batch_size"),
-        ):
+        for name in (*("n_neighbors", "hidden", "n_sampling_steps", "batch_size"),):
             check_number(name, getattr(self, name), 1, integer=True)
+        check_number("n_timesteps", self.n_timesteps, 1, MAX_TIMESTEPS, integer=True)
         check_number("n_propagations", self.n_propagations, 0, integer=True)
         for name in ("gamma", "eta", "gate"):
             check_number(name, getattr(self, name), 0, 1)
@@ -403,10 +407,10 @@ class DDMPClassifier(NetworkClassifier):
         choices = choose_kernels(c, Y, V, S, self.gamma, generator)
         return fit_kernel_beliefs(c, Y, V, S, choices, self.gamma, generator)
 
-    def _make_model(
-        self, n_features: int, n_classes: int, device: Any, generator: torch.Generator
-    ) -> LabelDiffusion:
-        denoiser = make_denoiser(
+    def _make_denoiser(
+        self, n_features: int, n_classes: int, generator: torch.Generator
+    ) -> Denoiser:
+        return make_denoiser(
             self._setting("network"),
             n_features,
             n_classes,
@@ -414,14 +418,14 @@ class DDMPClassifier(NetworkClassifier):
             self.hidden,
             generator,
         )
+
+    def _make_model(self, denoiser: Denoiser, device: torch.device) -> LabelDiffusion:
         schedule = make_schedule(self.schedule, self.n_timesteps)
         prediction = self._setting("prediction")
         process = GaussianProcess(schedule, prediction, device=device)
         shrink = prediction == "x0" and self._setting("prior_mean") == "kernel"
         trust = PRIOR_TRUST if shrink else 1.0
-        return LabelDiffusion(
-            denoiser.to(device), process, self.n_sampling_steps, trust
-        )
+        return LabelDiffusion(denoiser, process, self.n_sampling_steps, trust)
 
     def _make_trainer(
         self,
@@ -466,8 +470,8 @@ class DDMPClassifier(NetworkClassifier):
 
     def _train(
         self, training: LabelDiffusionTraining, data: TrainingData, seed: int
-    ) -> Tensor:
-        """Run the training story, from a checkpoint if there is one; returns S."""
+    ) -> Checkpoint:
+        """Train, from a checkpoint if there is one; it is kept: more is to come."""
         params = self.get_params(deep=False) | {"random_state": seed}
         params["device"] = self._device().type  # of whose generator the state is
         for name in ("checkpoint_dir", "verbose"):
@@ -484,9 +488,28 @@ class DDMPClassifier(NetworkClassifier):
             checkpoint.save(training.state())
 
         with bar:
-            S = training.run(epochs, after_stage)
-        checkpoint.remove()
-        return S
+            training.run(epochs, after_stage)
+        return checkpoint
+
+    def _learnt(
+        self,
+        scaler: Standardizer,
+        kernel: KernelBeliefs | None,
+        training: LabelDiffusionTraining,
+    ) -> dict[str, Any]:
+        """Fitted attributes: what training has come to."""
+        S, trainer = training.progress.S, training.trainer
+        T = transitions.set_transition(S, training.Y)
+        return {
+            "label_distribution_": S.cpu().numpy(),
+            "initial_label_distribution_": training.S0.cpu().numpy(),
+            "transition_matrix_": T.cpu().numpy(),
+            "history_": list(training.progress.history),
+            "n_iter_": trainer.n_epochs,
+            "row_scaling_": scaler.equal_norm,
+            "kernels_": [] if kernel is None else [vars(k) for k in kernel.choices],
+            "model_state_": predictor_arrays(scaler, kernel, trainer.averaged_module()),
+        }
 
     # -- prediction ----------------------------------------------------------------
 
@@ -514,15 +537,16 @@ class DDMPClassifier(NetworkClassifier):
         """
         return self._model.path(self._checked(X))
 
-    def _build(self) -> Predictor:
+    def _build(self, device: torch.device) -> Predictor:
         """Put the fitted arrays back into the objects that predict."""
-        device, n_classes = self._device(), len(self.classes_)
-        model = self._make_model(
-            self.n_features_in_, n_classes, device, torch.Generator()
-        )
+        n_classes = len(self.classes_)
+        with without_values():
+            denoiser = self._make_denoiser(
+                self.n_features_in_, n_classes, torch.Generator()
+            )
         return Predictor.from_arrays(
             self.model_state_,
-            model,
+            self._make_model(denoiser, device),
             n_classes,
             self.row_scaling_,
             self.kernels_,
@@ -531,19 +555,6 @@ class DDMPClassifier(NetworkClassifier):
 
     def _predict_proba(self, X: NDArray[np.floating]) -> NDArray[np.float32]:
         return self._model(X)
-
-
-def _learnt(
-    scaler: Standardizer, kernel: KernelBeliefs | None, denoiser: nn.Module, S: Tensor
-) -> dict[str, Any]:
-    """Fitted attributes that prediction needs, and the beliefs."""
-    return {
-        "label_distribution_": S.cpu().numpy(),
-        "row_scaling_": scaler.equal_norm,
-        "kernels_": [] if kernel is None else [vars(k) for k in kernel.choices],
-        "model_state_": predictor_arrays(scaler, kernel, denoiser),
-        "_built": None,
-    }
 
 
 def _warn(history: list[dict[str, Any]], prediction: str) -> None:

@@ -6,7 +6,7 @@ import copy
 import warnings
 from functools import partial
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 import numpy as np
 import torch
@@ -16,15 +16,21 @@ from sklearn.utils import check_random_state
 from torch import Tensor, nn
 from tqdm.auto import tqdm
 
-from sklabeldiff._arrays import part_of
-from sklabeldiff._callbacks import CALLER_OF_FIT, FitTask, with_callbacks
+from sklabeldiff._arrays import load_arrays, part_of, state_arrays, without_values
+from sklabeldiff._callbacks import FitTask
 from sklabeldiff._checkpoint import Checkpoint
 from sklabeldiff._class_prior import check_prior, first_prior, moves
-from sklabeldiff._dmis_predictor import Predictor, fitted_scaler, predictor_arrays
+from sklabeldiff._dmis_predictor import (
+    FIELDS,
+    Predictor,
+    fitted_scaler,
+    predictor_arrays,
+)
 from sklabeldiff._first_beliefs import first_beliefs
+from sklabeldiff._fitting import CALLER_OF_FIT, kept_if_interrupted, whole_fit
 from sklabeldiff._generation import GenerationMixin
 from sklabeldiff._image_rows import as_rows, check_columns, checked_shape
-from sklabeldiff._parameters import check_number, check_option
+from sklabeldiff._parameters import MAX_LAYERS, check_number, check_option
 from sklabeldiff._standardize import check_standardize, fit_standardizer
 from sklabeldiff._supervision import (
     SUPERVISIONS,
@@ -33,12 +39,7 @@ from sklabeldiff._supervision import (
     settled,
 )
 from sklabeldiff._unet import SIZES, make_unet
-from sklabeldiff.base import (
-    NetworkClassifier,
-    TrainingData,
-    load_arrays,
-    state_arrays,
-)
+from sklabeldiff.base import NetworkClassifier, TrainingData
 from sklabeldiff.core.class_denoisers import ClassDenoiser
 from sklabeldiff.core.imprecise import average_decay
 from sklabeldiff.core.imprecise_training import (
@@ -243,6 +244,13 @@ class DMISClassifier(GenerationMixin, NetworkClassifier):
     True
     """
 
+    _shaping = (
+        *("backbone", "image_shape", "unet_size", "hidden", "n_blocks"),
+        *("interval_length", "grid", "weighting", "posterior_temperature"),
+        *("n_sampling_steps", "n_draws"),
+    )
+    _fields: ClassVar = NetworkClassifier._fields | FIELDS
+
     def __init__(
         self,
         supervision: str = "auto",
@@ -315,7 +323,7 @@ class DMISClassifier(GenerationMixin, NetworkClassifier):
         """Whether beliefs may leave the sets; our exported checks of estimators ask."""
         return self.supervision == "noisy"
 
-    @with_callbacks
+    @whole_fit
     def fit(self, X: ArrayLike, y: Any) -> Self:
         """Learn how rows of each class look.
 
@@ -379,15 +387,13 @@ class DMISClassifier(GenerationMixin, NetworkClassifier):
             *(given, prior),
             lambda loss, n: self._make_trainer(network, loss, n, seed, listener),
         )
-        checkpoint = self._train(training, data, seed)
 
-        self.__dict__.update(self._learnt(scaler, noise, training))
-        self.history_ = [
-            {"epoch": e, "loss": v} for e, v in enumerate(training.trainer.losses)
-        ]
-        self.n_iter_ = training.trainer.n_epochs
-        self.seed_ = seed
-        self._built = self._build()  # predict must not change the estimator
+        def finish() -> None:
+            self._finish_fit(self._learnt(scaler, noise, training) | {"seed_": seed})
+
+        with kept_if_interrupted(self, finish, training.trainer.has_learnt):
+            checkpoint = self._train(training, data, seed)
+        finish()
         checkpoint.remove()
         task.end()
         return self
@@ -404,8 +410,9 @@ class DMISClassifier(GenerationMixin, NetworkClassifier):
         check_option("weighting", self.weighting, WEIGHTINGS)
         check_standardize(self.standardize)
         check_prior(self.class_prior)
-        for name in ("hidden", "n_blocks", "n_sampling_steps", "n_draws", "batch_size"):
+        for name in ("hidden", "n_sampling_steps", "n_draws", "batch_size"):
             check_number(name, getattr(self, name), 1, integer=True)
+        check_number("n_blocks", self.n_blocks, 1, MAX_LAYERS, integer=True)
         for name in ("max_epochs", "n_training_levels"):
             check_number(name, getattr(self, name), 1, integer=True, or_word="auto")
         for name in ("top_k", "n_neighbors"):
@@ -443,7 +450,7 @@ class DMISClassifier(GenerationMixin, NetworkClassifier):
         noise = torch.randn(
             (self.n_sampling_steps, self.n_draws, d), generator=generator
         )
-        return network, noise.to(self._device())
+        return network.to(self._device()), noise.to(self._device())
 
     def _make_network(self, d: int, generator: torch.Generator) -> nn.Module:
         backbone, n_classes = self._backbone(), len(self.classes_)
@@ -455,7 +462,7 @@ class DMISClassifier(GenerationMixin, NetworkClassifier):
             assert self.image_shape is not None  # checked
             shape = tuple(self.image_shape)
             network = make_unet(shape, n_classes, self.unet_size, generator)
-        return network.to(self._device())
+        return network
 
     def _check_module(self, network: nn.Module, x: Tensor) -> None:
         """Refuse a module of the user whose answers have another shape. (1, d)."""
@@ -583,12 +590,14 @@ class DMISClassifier(GenerationMixin, NetworkClassifier):
         log_f = predictor.log_posterior(training.given.x)
         rows = torch.arange(len(log_f), device=log_f.device)
         S = training.given.weights(log_f, rows, training.objective.wrong)
+        losses = training.trainer.losses
         return {
             "label_distribution_": self._without_absent(S.cpu().numpy()),
             "class_prior_": arrays["prior"],
+            "history_": [{"epoch": e, "loss": v} for e, v in enumerate(losses)],
+            "n_iter_": training.trainer.n_epochs,
             "row_scaling_": scaler.standardizer.equal_norm,
             "model_state_": arrays,
-            "_built": None,
         }
 
     # -- prediction ----------------------------------------------------------------
@@ -607,16 +616,24 @@ class DMISClassifier(GenerationMixin, NetworkClassifier):
             self.posterior_temperature,
         )
 
-    def _build(self) -> Predictor:
+    def _build(self, device: torch.device) -> Predictor:
         """Put the fitted arrays back into the objects that predict."""
         scaler, arrays = fitted_scaler(self.model_state_, self.row_scaling_)
         noise, prior = (
-            torch.tensor(arrays[name], device=self._device())
-            for name in ("noise", "prior")
+            torch.tensor(arrays[name], device=device) for name in ("noise", "prior")
         )
-        network = self._make_network(noise.shape[-1], torch.Generator())
-        load_arrays(network, part_of(arrays, "network"))
-        return self._predictor(network.eval(), scaler, noise, prior)
+        with without_values():
+            network = self._make_network(noise.shape[-1], torch.Generator())
+        load_arrays(network, part_of(arrays, "network"), device)
+        return self._predictor(network, scaler, noise, prior)
+
+    def _check_loaded(self) -> None:
+        check_columns(self.n_features_in_, self.image_shape)
+        d = self.n_features_in_ + self.row_scaling_
+        wanted = self.n_sampling_steps, self.n_draws, d
+        if self.model_state_["noise"].shape != wanted:
+            raise ValueError(f"noise must have the shape {wanted}")
+        super()._check_loaded()
 
     def _checked(self, X: ArrayLike) -> NDArray[np.floating]:
         return super()._checked(as_rows(X, self.image_shape))

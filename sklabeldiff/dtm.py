@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 import numpy as np
 import torch
@@ -17,9 +17,10 @@ from sklearn.utils import check_random_state
 from torch import Tensor, nn
 from tqdm.auto import tqdm
 
-from sklabeldiff._callbacks import CALLER_OF_FIT, FitTask, Snapshot, with_callbacks
+from sklabeldiff._arrays import state_arrays, without_values
+from sklabeldiff._callbacks import FitTask, Snapshot
 from sklabeldiff._checkpoint import Checkpoint, Stages
-from sklabeldiff._dtm_predictor import Predictor, predictor_arrays
+from sklabeldiff._dtm_predictor import FIELDS, Predictor, predictor_arrays
 from sklabeldiff._final_classifier import (
     check_classifier,
     copy_module,
@@ -27,16 +28,23 @@ from sklabeldiff._final_classifier import (
     is_sklearn,
     weighted_proba,
 )
+from sklabeldiff._fitting import CALLER_OF_FIT, kept_if_interrupted, whole_fit
 from sklabeldiff._groups import find_groups, nearest_group
-from sklabeldiff._parameters import check_number, check_option
+from sklabeldiff._parameters import (
+    check_number,
+    check_option,
+    check_widths,
+    layer_widths,
+)
 from sklabeldiff._standardize import check_standardize, fit_standardizer
 from sklabeldiff._wrong_labels import check_given, warn_of_noise
-from sklabeldiff.base import NetworkClassifier, TrainingData, layer_widths, state_arrays
+from sklabeldiff.base import NetworkClassifier, TrainingData
 from sklabeldiff.core.group_transitions import is_labelled
 from sklabeldiff.core.layers import mlp
 from sklabeldiff.core.matrix_denoisers import MATRIX_DENOISERS
 from sklabeldiff.core.noisy_classifier import label_posterior
 from sklabeldiff.core.noisy_training import (
+    InterruptedTraining,
     WatchedTraining,
     network_proba,
     split_rows,
@@ -239,6 +247,12 @@ class DTMClassifier(NetworkClassifier):
 
     candidate_sets_may_lack_truth = True
 
+    _shaping = (
+        *("classifier", "hidden", "generator", "network", "representation"),
+        *("prediction", "schedule", "n_timesteps", "n_draws"),
+    )
+    _fields: ClassVar = NetworkClassifier._fields | FIELDS
+
     def __init__(
         self,
         n_groups: int | str = "auto",
@@ -296,7 +310,7 @@ class DTMClassifier(NetworkClassifier):
         self.random_state = random_state
         self.verbose = verbose
 
-    @with_callbacks
+    @whole_fit
     def fit(self, X: ArrayLike, y: Any) -> Self:
         """Estimate the transition matrices and train the classifier through them.
 
@@ -338,7 +352,8 @@ class DTMClassifier(NetworkClassifier):
         # Seeds of later stages count on from this one.
         seed = int(check_random_state(self.random_state).randint(2**31 - 10))
         device = self._device()
-        self._make_classifier()  # a module that does not fit is refused before work
+        with without_values():  # a module that does not fit is refused before work
+            self._make_classifier()
         stages = Stages(self._checkpoint(data, seed), device)
         task = FitTask(self, X, y, N_STAGES)
 
@@ -350,7 +365,7 @@ class DTMClassifier(NetworkClassifier):
         g = nearest_group(e, centroids)
         training = self._training(V, seed)
         estimation = TransitionEstimation(
-            e, V, g, len(centroids), training, self._make_network
+            e, V, g, len(centroids), training, partial(self._make_network, device)
         )
         first = FirstNetwork(
             *stages("first network", lambda: self._first_network(estimation, task))
@@ -364,25 +379,34 @@ class DTMClassifier(NetworkClassifier):
         self._train_generator(generator, estimation, stages, task)
         c = generator.columns(e, g, V)
         learnt = partial(_learnt, scaler, generator, centroids)
-        network = self._train_classifier(estimation, generator, c, stages, task, learnt)
-        f = network_proba(network, e)
+        network = self._make_classifier(seed + CLASSIFIER_SEED).to(device)
 
-        q = label_posterior(f, c)
-        self.label_distribution_ = q.cpu().numpy()
-        self.groups_ = g.cpu().numpy()
-        self.group_transition_matrices_ = T_groups.cpu().numpy()
-        self.transition_matrix_ = estimation.overall(f, first.T0, self.kappa).numpy()
-        self.noise_rate_ = float(1 - (q * (V > 0))[is_labelled(V)].sum(1).mean())
-        self.responsibility_source_ = source
-        self.history_ = history(stages)
-        self.n_iter_ = len(stages.outcomes["classifier"][-1])
-        self.__dict__.pop("estimator_", None)  # of an earlier fit
-        kept: nn.Module | None = network
-        if is_sklearn(self.classifier):
-            kept = None
-            self.estimator_ = fit_weighted(self.classifier, e, q, seed)
-        self.__dict__.update(learnt(kept))
-        self._built = self._build()  # predict must not change the estimator
+        def finish() -> None:
+            f = network_proba(network, e)
+            q = label_posterior(f, c)
+            T = estimation.overall(f, first.T0, self.kappa)
+            fitted = {
+                "label_distribution_": q.cpu().numpy(),
+                "groups_": g.cpu().numpy(),
+                "group_transition_matrices_": T_groups.cpu().numpy(),
+                "transition_matrix_": T.numpy(),
+                "noise_rate_": float(1 - (q * (V > 0))[is_labelled(V)].sum(1).mean()),
+                "responsibility_source_": source,
+                "history_": history(stages),
+                "n_iter_": len(stages.outcomes["classifier"][-1]),
+            }
+            self.__dict__.pop("estimator_", None)  # of an earlier fit
+            kept: nn.Module | None = network
+            if is_sklearn(self.classifier):
+                kept = None
+                fitted["estimator_"] = fit_weighted(self.classifier, e, q, seed)
+            self._finish_fit(fitted | learnt(kept))
+
+        with kept_if_interrupted(self, finish, lambda: "classifier" in stages.outcomes):
+            self._train_classifier(
+                network, estimation, generator, c, stages, task, learnt
+            )
+        finish()
         stages.checkpoint.remove()
         task.end()
         warn_of_noise(self.noise_rate_)
@@ -404,8 +428,7 @@ class DTMClassifier(NetworkClassifier):
         for name in ("n_draws", "batch_size"):
             check_number(name, getattr(self, name), 1, integer=True)
         check_number("n_timesteps", self.n_timesteps, 1, LINEAR_STEPS, integer=True)
-        for width in layer_widths(self.hidden):
-            check_number("hidden", width, 1, integer=True)
+        check_widths("hidden", self.hidden)
         check_number("kappa", self.kappa, 0)
         check_number("volume_penalty", self.volume_penalty, 0)
         check_number("learning_rate", self.learning_rate, 0, open_low=True)
@@ -480,14 +503,12 @@ class DTMClassifier(NetworkClassifier):
             train, held, self.max_epochs, self.batch_size, self.learning_rate, seed
         )
 
-    def _make_network(self, seed: int) -> nn.Module:
+    def _make_network(self, device: torch.device | None, seed: int) -> nn.Module:
         """Perceptron with fresh weights."""
         generator = torch.Generator().manual_seed(seed)
-        n_classes = len(self.classes_)
-        network = mlp(
-            self.n_features_in_, layer_widths(self.hidden), n_classes, generator
-        )
-        return network.to(self._device())
+        n_features, n_classes = self.n_features_in_, len(self.classes_)
+        network = mlp(n_features, layer_widths(self.hidden), n_classes, generator)
+        return network if device is None else network.to(device)
 
     def _first_network(
         self, estimation: TransitionEstimation, task: FitTask
@@ -542,16 +563,16 @@ class DTMClassifier(NetworkClassifier):
 
     def _train_classifier(
         self,
+        network: nn.Module,
         estimation: TransitionEstimation,
         generator: TransitionGenerator,
         c: Tensor,
         stages: Stages,
         task: FitTask,
         learnt: Callable[[nn.Module], dict[str, Any]],
-    ) -> nn.Module:
-        """Train the classifier of true labels through the matrices."""
+    ) -> None:
+        """Train the classifier of true labels through the matrices, in place."""
         seed = estimation.training.seed
-        network = self._make_classifier(seed + CLASSIFIER_SEED)
         draws = torch.Generator(c.device).manual_seed(seed + RESAMPLE_SEED)
 
         def fresh_columns(rows: Tensor) -> Tensor:
@@ -578,16 +599,19 @@ class DTMClassifier(NetworkClassifier):
                 )
             return network.state_dict(), losses
 
-        state, _ = stages("classifier", run)
+        try:
+            state, _ = stages("classifier", run)
+        except InterruptedTraining as stop:
+            stages.outcomes["classifier"] = (network.state_dict(), stop.losses)
+            raise
         network.load_state_dict(state)
-        return network.eval()
+        network.eval()
 
     def _make_classifier(self, seed: int = 0) -> nn.Module:
         """Network that is trained last: a copy of the user's, or a perceptron."""
         if not isinstance(self.classifier, nn.Module):
-            return self._make_network(seed)
-        n_features, n_classes = self.n_features_in_, len(self.classes_)
-        return copy_module(self.classifier, n_features, n_classes, self._device())
+            return self._make_network(None, seed)
+        return copy_module(self.classifier, self.n_features_in_, len(self.classes_))
 
     @contextmanager
     def _stage(
@@ -644,15 +668,18 @@ class DTMClassifier(NetworkClassifier):
         rows = self._checked(X)
         return self._model.given_distribution(rows, self._predict_proba(rows))
 
-    def _build(self) -> Predictor:
+    def _build(self, device: torch.device) -> Predictor:
         """Put the fitted arrays back into the objects that predict."""
-        network = None if is_sklearn(self.classifier) else self._make_classifier()
+        network = None
+        if not is_sklearn(self.classifier):
+            with without_values():
+                network = self._make_classifier()
         return Predictor.from_arrays(
             self.model_state_,
             network,
             self._generator_settings(),
             self.row_scaling_,
-            self._device(),
+            device,
         )
 
     def _predict_proba(self, X: NDArray[np.floating]) -> NDArray[np.float32]:
@@ -660,6 +687,17 @@ class DTMClassifier(NetworkClassifier):
         if self._model.network is not None:
             return network_proba(self._model.network, e).cpu().numpy()
         return weighted_proba(self.estimator_, e, len(self.classes_))
+
+    def _check_loaded(self) -> None:
+        wanted = self.n_timesteps + 1, self.n_draws
+        if self.model_state_["transitions.noise"].shape[:2] != wanted:
+            raise ValueError(f"noise must have the shape {wanted}")
+        super()._check_loaded()
+
+    def _try_out(self) -> None:
+        super()._try_out()
+        row, V = np.zeros((1, self.n_features_in_)), np.ones((1, len(self.classes_)))
+        self._model.columns(row, V)
 
     def _label_posterior(self, X: Any, Y: NDArray[Any]) -> NDArray[np.floating]:
         """Beliefs about the true label, given the features and the label. (n, C)."""
@@ -679,7 +717,6 @@ def _learnt(
     return {
         "row_scaling_": scaler.equal_norm,
         "model_state_": predictor_arrays(scaler, network, generator, centroids),
-        "_built": None,
     }
 
 

@@ -29,6 +29,7 @@ from sklabeldiff._editing_pipeline import (
 )
 from sklabeldiff._editing_run import Forecast, MemoryStore, complete, gather, in_words
 from sklabeldiff._parameters import check_number
+from sklabeldiff._saving import SavingMixin
 from sklabeldiff.features._base import _resolve
 from sklabeldiff.features._image_base import _check_range
 from sklabeldiff.features._store import (
@@ -44,7 +45,7 @@ _CACHE_FORMAT = 1
 Pairs = dict[bytes, tuple[int, str]]  # row and prompt by the key of their edit
 
 
-class DiffusionEditor(DocumentedMixin, BaseEstimator):
+class DiffusionEditor(DocumentedMixin, SavingMixin, BaseEstimator):
     """Versions of images that emphasise one class each, made by InstructPix2Pix.
 
     Edits every image once for every class it is asked for, with a frozen diffusion
@@ -226,7 +227,7 @@ class DiffusionEditor(DocumentedMixin, BaseEstimator):
         edits : ndarray of shape (n_pairs, height, width[, channels])
             In the order of the pairs, with the scale and the dtype of X.
         """
-        self._check_parameters()
+        self._check_params()
         images = EditedImages(X, self.value_range, self.channel_mean, self.channel_std)
         row_idx = check_rows(rows, len(images))
         prompts = make_prompts(labels, self.class_prompts)
@@ -365,7 +366,7 @@ class DiffusionEditor(DocumentedMixin, BaseEstimator):
             raise unusable(folder, error) from error
         return folder
 
-    def _check_parameters(self) -> None:
+    def _check_params(self) -> None:
         """Check the parameters, before any work."""
         check_number("guidance_scale", self.guidance_scale, 1)
         # Below 1 diffusers drops the guidance by text as well, and does not say so.

@@ -14,8 +14,8 @@ from sklearn.base import BaseEstimator, TransformerMixin, clone
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted, validate_data
 
-from sklabeldiff._callbacks import CALLER_OF_FIT
 from sklabeldiff._documented import DocumentedMixin
+from sklabeldiff._fitting import CALLER_OF_FIT
 from sklabeldiff._optional import require
 from sklabeldiff._parameters import check_number
 from sklabeldiff.core.graph import Rows, Search, nearest_neighbours, without_self

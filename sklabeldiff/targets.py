@@ -12,7 +12,7 @@ from __future__ import annotations
 import reprlib
 import warnings
 from itertools import compress
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -21,6 +21,7 @@ from sklearn.exceptions import DataConversionWarning
 from sklearn.utils.validation import check_is_fitted
 
 from sklabeldiff._documented import DocumentedMixin
+from sklabeldiff._fields import Labels as LabelsField
 from sklabeldiff._label_forms import (
     NUMERIC_KINDS,
     Labels,
@@ -35,6 +36,7 @@ from sklabeldiff._label_forms import (
     sorted_index,
     unwrap,
 )
+from sklabeldiff._saving import SavingMixin
 from sklabeldiff._votes import candidates_from_votes, vote_labels
 
 __all__ = [
@@ -153,6 +155,7 @@ def encode_candidates(
 
 class CandidateBinarizer(
     DocumentedMixin,
+    SavingMixin,
     TransformerMixin,
     BaseEstimator,
     auto_wrap_output_keys=None,  # type: ignore[call-arg]
@@ -201,6 +204,8 @@ class CandidateBinarizer(
     >>> binarizer.inverse_transform([[0, 1, 0]])
     array([frozenset({'b'})], dtype=object)
     """
+
+    _fields: ClassVar = {"classes_": LabelsField("C")}
 
     def __init__(
         self, classes: ArrayLike | None = None, missing_label: Any = None

@@ -28,7 +28,7 @@ from sklearn.pipeline import Pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
-from sklabeldiff import DDMPClassifier, _saving, ddmp, encode_candidates
+from sklabeldiff import DDMPClassifier, ddmp, encode_candidates
 from sklabeldiff.core import kernels, label_diffusion
 from sklabeldiff.core.denoisers import GatedDenoiser
 from sklabeldiff.datasets import make_candidate_sets
@@ -388,22 +388,6 @@ def test_pickle_joblib_and_save_give_equal_predictions(iris, fitted, tmp_path):
         copies[-1].label_distribution_, fitted.label_distribution_
     )
     assert copies[-1].history_ == fitted.history_
-
-
-def test_load_refuses_a_file_of_another_kind(tmp_path):
-    from safetensors.numpy import save_file
-
-    save_file({"a": np.zeros(2)}, tmp_path / "other.safetensors")
-    with pytest.raises(ValueError, match="no sklabeldiff estimator"):
-        DDMPClassifier.load(tmp_path / "other.safetensors")
-
-
-def test_load_refuses_another_format(fitted, tmp_path, monkeypatch):
-    monkeypatch.setattr(_saving, "FORMAT", "sklabeldiff-0")
-    fitted.save(tmp_path / "old.safetensors")
-    monkeypatch.undo()
-    with pytest.raises(ValueError, match="'sklabeldiff-0', not 'sklabeldiff-1'"):
-        DDMPClassifier.load(tmp_path / "old.safetensors")
 
 
 def test_unfitted_estimator_says_so(iris):

@@ -8,8 +8,8 @@ import pytest
 import torch
 from torch import nn
 
+from sklabeldiff._arrays import load_arrays, state_arrays
 from sklabeldiff._unet import SIZES, UNet, make_unet
-from sklabeldiff.base import load_arrays, state_arrays
 from sklabeldiff.core.class_diffusion import Reader, sample
 from sklabeldiff.core.edm import asked, c_noise
 from sklabeldiff.core.noise_levels import NoiseLevels

@@ -7,8 +7,8 @@ from typing import Any, Self
 
 from numpy.typing import ArrayLike
 
-from sklabeldiff._callbacks import with_callbacks
 from sklabeldiff._contrastive_classifier import ContrastiveClassifier
+from sklabeldiff._fitting import whole_fit
 from sklabeldiff.core.candidate_losses import dirk_loss
 from sklabeldiff.core.class_specific_training import Objective
 
@@ -196,7 +196,7 @@ class DIRKClassifier(ContrastiveClassifier):
         self.random_state = random_state
         self.verbose = verbose
 
-    @with_callbacks
+    @whole_fit
     def fit(self, X: ArrayLike, y: Any) -> Self:
         """Train on candidate sets.
 

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 import numpy as np
 import torch
 from numpy.typing import ArrayLike, NDArray
 from sklearn.utils import check_random_state
 
-from sklabeldiff._callbacks import FitTask, with_callbacks
+from sklabeldiff._callbacks import FitTask
+from sklabeldiff._fields import Array
+from sklabeldiff._fitting import whole_fit
 from sklabeldiff._parameters import check_number
 from sklabeldiff._standardize import (
+    SCALER_FIELD,
     check_standardize,
     fit_standardizer,
 )
@@ -116,6 +119,13 @@ class KernelPropagationClassifier(CandidateClassifier):
     True
     """
 
+    _fields: ClassVar = CandidateClassifier._fields | {
+        "scaler_": SCALER_FIELD,
+        "centres_": Array("f", ("m", "p")),
+        "weights_": Array("f", ("m", "C")),
+        "offset_": Array("f", ("C",)),
+    }
+
     def __init__(
         self,
         gamma: float = 0.1,
@@ -141,7 +151,7 @@ class KernelPropagationClassifier(CandidateClassifier):
         self.missing_label = missing_label
         self.random_state = random_state
 
-    @with_callbacks
+    @whole_fit
     def fit(self, X: ArrayLike, y: Any) -> Self:
         """Propagate the labels, then fit and mask in turn.
 
@@ -203,6 +213,10 @@ class KernelPropagationClassifier(CandidateClassifier):
         for name in ("n_passes", "n_propagations"):
             check_number(name, getattr(self, name), 0, integer=True)
         check_standardize(self.standardize)
+
+    def _check_loaded(self) -> None:
+        super()._check_loaded()
+        self._try_out()
 
     def _predict_proba(self, X: NDArray[np.floating]) -> NDArray[np.float32]:
         arrays = (self.centres_, self.weights_, self.offset_)

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 import numpy as np
 import torch
 from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
-from sklabeldiff._callbacks import FitTask, with_callbacks
+from sklabeldiff._callbacks import FitTask
+from sklabeldiff._fields import Array
+from sklabeldiff._fitting import whole_fit
 from sklabeldiff._parameters import check_number, check_option
 from sklabeldiff._standardize import (
+    SCALER_FIELD,
     check_standardize,
     fit_standardizer,
 )
@@ -100,6 +103,12 @@ class PLKNNClassifier(CandidateClassifier):
     True
     """
 
+    _fields: ClassVar = CandidateClassifier._fields | {
+        "scaler_": SCALER_FIELD,
+        "rows_": Array("f", ("n", "p")),
+        "votes_": Array("f", ("n", "C"), low=0),
+    }
+
     def __init__(
         self,
         n_neighbors: int = 10,
@@ -115,7 +124,7 @@ class PLKNNClassifier(CandidateClassifier):
         self.classes = classes
         self.missing_label = missing_label
 
-    @with_callbacks
+    @whole_fit
     def fit(self, X: ArrayLike, y: Any) -> Self:
         """Keep the rows and their votes.
 
@@ -139,9 +148,7 @@ class PLKNNClassifier(CandidateClassifier):
         TypeError
             If a parameter is of the wrong type.
         """
-        check_number("n_neighbors", self.n_neighbors, 1, integer=True)
-        check_option("weights", self.weights, ("distance", "uniform"))
-        check_standardize(self.standardize)
+        self._check_params()
         data = self._check_fit(X, y)
         task = FitTask(self, X, y)
         scaler = fit_standardizer(data, self.standardize, self.n_neighbors)
@@ -158,6 +165,11 @@ class PLKNNClassifier(CandidateClassifier):
         task.end()
         return self
 
+    def _check_params(self) -> None:
+        check_number("n_neighbors", self.n_neighbors, 1, integer=True)
+        check_option("weights", self.weights, ("distance", "uniform"))
+        check_standardize(self.standardize)
+
     def _count(self, distances: Tensor, votes: Tensor) -> Tensor:
         """Weighted votes of the neighbours. (b, k), (b, k, C) -> (b, C)."""
         weights = torch.ones_like(distances)
@@ -165,6 +177,10 @@ class PLKNNClassifier(CandidateClassifier):
             total = distances.sum(1, keepdim=True)
             weights -= distances / torch.where(total > 0, total, 1.0)
         return torch.einsum("bk,bkj->bj", weights, votes.to(weights.dtype))
+
+    def _check_loaded(self) -> None:
+        super()._check_loaded()
+        self._try_out()
 
     def _predict_proba(self, X: NDArray[np.floating]) -> NDArray[np.float32]:
         rows, V = torch.tensor(self.rows_).double(), torch.tensor(self.votes_)

@@ -10,8 +10,7 @@ The two share everything but the loss.
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import partial
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 import numpy as np
 import torch
@@ -20,13 +19,17 @@ from sklearn.utils import check_random_state
 from torch import Tensor, nn
 from tqdm.auto import tqdm
 
-from sklabeldiff._callbacks import FitTask, with_callbacks
-from sklabeldiff._parameters import check_number
+from sklabeldiff._arrays import load_arrays, state_arrays, without_values
+from sklabeldiff._callbacks import FitTask
+from sklabeldiff._fields import Parts
+from sklabeldiff._fitting import kept_if_interrupted, whole_fit
+from sklabeldiff._parameters import check_number, check_widths, layer_widths
 from sklabeldiff._standardize import (
+    SCALER_FIELD,
     check_standardize,
     fit_standardizer,
 )
-from sklabeldiff.base import NetworkClassifier, layer_widths, load_arrays, state_arrays
+from sklabeldiff.base import NetworkClassifier
 from sklabeldiff.core.blocks import in_blocks
 from sklabeldiff.core.layers import mlp
 from sklabeldiff.core.scaling import Standardizer
@@ -82,6 +85,11 @@ class _SetLossClassifier(NetworkClassifier):
     """A perceptron trained by a loss on candidate sets; subclasses name the loss."""
 
     _make_loss: Callable[[Tensor], SetLoss]
+    _shaping = ("hidden",)
+    _fields: ClassVar = NetworkClassifier._fields | {
+        "scaler_": SCALER_FIELD,
+        "network_": Parts({}, networks=("",)),
+    }
 
     def __init__(
         self,
@@ -110,7 +118,7 @@ class _SetLossClassifier(NetworkClassifier):
         self.random_state = random_state
         self.verbose = verbose
 
-    @with_callbacks
+    @whole_fit
     def fit(self, X: ArrayLike, y: Any) -> Self:
         """Train the network on the candidate sets.
 
@@ -146,21 +154,34 @@ class _SetLossClassifier(NetworkClassifier):
         V = torch.as_tensor(data.relative_weights(), dtype=Z.dtype, device=device)
         loss = type(self)._make_loss(V.log())
         network = self._make_network(Z.shape[1], seed).to(device)
-        learnt = partial(_learnt, scaler)
-        listener = task.listener(lambda trainer: learnt(trainer.averaged_module()))
-        trainer = self._train(network, loss, Z, seed, epochs, listener)
-        network.load_state_dict(trainer.averaged)
+        listener = task.listener(
+            lambda trainer: _learnt(scaler, trainer.averaged_module())
+        )
+        trainer = self._make_trainer(network, loss, Z, seed, epochs, listener)
 
-        self.history_ = [{"epoch": e, "loss": v} for e, v in enumerate(trainer.losses)]
-        self.n_iter_ = trainer.n_epochs
-        self.__dict__.update(learnt(network.eval()))
-        self.label_distribution_ = self._probabilities(Z, V.log())
+        def finish() -> None:
+            losses = enumerate(trainer.losses)
+            self._finish_fit(
+                _learnt(scaler, trainer.averaged_module())
+                | {
+                    "history_": [{"epoch": e, "loss": v} for e, v in losses],
+                    "n_iter_": trainer.n_epochs,
+                }
+            )
+            self.label_distribution_ = self._probabilities(Z, V.log())
+
+        name = type(self).__name__
+        with (
+            kept_if_interrupted(self, finish, trainer.has_learnt),
+            tqdm(total=epochs, desc=name, disable=self.verbose <= 0) as bar,
+        ):
+            train_in_stages(trainer, epochs, bar.update)
+        finish()
         task.end()
         return self
 
     def _check_params(self) -> None:
-        for width in layer_widths(self.hidden):
-            check_number("hidden", width, 1, integer=True)
+        check_widths("hidden", self.hidden)
         check_number("batch_size", self.batch_size, 1, integer=True)
         check_number("learning_rate", self.learning_rate, 0, open_low=True)
         check_number("weight_decay", self.weight_decay, 0)
@@ -171,7 +192,7 @@ class _SetLossClassifier(NetworkClassifier):
         generator = torch.Generator().manual_seed(seed)
         return mlp(n_features, layer_widths(self.hidden), len(self.classes_), generator)
 
-    def _train(
+    def _make_trainer(
         self,
         network: nn.Module,
         loss: SetLoss,
@@ -180,8 +201,7 @@ class _SetLossClassifier(NetworkClassifier):
         epochs: int,
         listener: EpochListener | None,
     ) -> Trainer:
-        """Train for all epochs; the rate falls over the last ones."""
-        trainer = Trainer(
+        return Trainer(
             network,
             lambda module, rows: loss(module(Z[rows]), rows),
             len(Z),
@@ -193,15 +213,11 @@ class _SetLossClassifier(NetworkClassifier):
             planned_updates=epochs * n_batches(len(Z), self.batch_size),
             listener=listener,
         )
-        name = type(self).__name__
-        with tqdm(total=epochs, desc=name, disable=self.verbose <= 0) as bar:
-            train_in_stages(trainer, epochs, bar.update)
-        return trainer
 
-    def _build(self) -> nn.Module:
-        network = self._make_network(self.n_features_in_)
-        load_arrays(network, self.network_)
-        return network.to(self._device()).eval()
+    def _build(self, device: torch.device) -> nn.Module:
+        with without_values():
+            network = self._make_network(self.n_features_in_)
+        return load_arrays(network, self.network_, device)
 
     @torch.inference_mode()
     def _probabilities(self, Z: Tensor, log_v: Tensor) -> NDArray[np.float32]:
@@ -219,7 +235,6 @@ def _learnt(scaler: Standardizer, network: nn.Module) -> dict[str, Any]:
     return {
         "scaler_": vars(scaler),
         "network_": state_arrays(network),
-        "_built": network,
     }
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from functools import partial
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 import numpy as np
 import torch
@@ -13,11 +13,18 @@ from sklearn.utils import check_random_state
 from torch import Tensor, nn
 from tqdm.auto import tqdm
 
-from sklabeldiff._callbacks import FitTask, with_callbacks
-from sklabeldiff._parameters import check_number
-from sklabeldiff._standardize import check_standardize, fit_standardizer
+from sklabeldiff._arrays import load_arrays, state_arrays, without_values
+from sklabeldiff._callbacks import FitTask
+from sklabeldiff._fields import ROUNDING, Number, Parts, beliefs
+from sklabeldiff._fitting import whole_fit
+from sklabeldiff._parameters import check_number, check_widths, layer_widths
+from sklabeldiff._standardize import (
+    SCALER_FIELD,
+    check_standardize,
+    fit_standardizer,
+)
 from sklabeldiff._wrong_labels import check_given, warn_of_noise
-from sklabeldiff.base import NetworkClassifier, layer_widths, load_arrays, state_arrays
+from sklabeldiff.base import NetworkClassifier
 from sklabeldiff.core.group_transitions import is_labelled
 from sklabeldiff.core.layers import mlp
 from sklabeldiff.core.noisy_classifier import columns_of, label_posterior
@@ -131,6 +138,14 @@ class VolMinNetClassifier(NetworkClassifier):
 
     candidate_sets_may_lack_truth = True
 
+    _shaping = ("hidden",)
+    _fields: ClassVar = NetworkClassifier._fields | {
+        "scaler_": SCALER_FIELD,
+        "network_": Parts({}, networks=("",)),
+        "transition_matrix_": beliefs("C", "C"),
+        "noise_rate_": Number(low=-ROUNDING, high=1),
+    }
+
     def __init__(
         self,
         hidden: int | tuple[int, ...] = (256, 256),
@@ -160,7 +175,7 @@ class VolMinNetClassifier(NetworkClassifier):
         self.random_state = random_state
         self.verbose = verbose
 
-    @with_callbacks
+    @whole_fit
     def fit(self, X: ArrayLike, y: Any) -> Self:
         """Train the network and the matrix.
 
@@ -203,22 +218,25 @@ class VolMinNetClassifier(NetworkClassifier):
         training = self._training(V, seed)
         task = FitTask(self, X, y, training.n_epochs())
         listener = task.listener(partial(_learnt_so_far, scaler))
-        network = self._make_network(seed)
+        network = self._make_network(seed).to(device)
         T, losses = self._train(replace(training, listener=listener), network, e, V)
 
-        self.__dict__.update(_learnt(scaler, network, T))
         q = label_posterior(network_proba(network, e), columns_of(T, V))
-        self.label_distribution_ = q.cpu().numpy()
-        self.noise_rate_ = float(1 - (q * (V > 0))[is_labelled(V)].sum(1).mean())
-        self.history_ = [{"epoch": e, "loss": loss} for e, loss in enumerate(losses)]
-        self.n_iter_ = len(losses)
+        self._finish_fit(
+            _learnt(scaler, network, T)
+            | {
+                "label_distribution_": q.cpu().numpy(),
+                "noise_rate_": float(1 - (q * (V > 0))[is_labelled(V)].sum(1).mean()),
+                "history_": [{"epoch": e, "loss": v} for e, v in enumerate(losses)],
+                "n_iter_": len(losses),
+            }
+        )
         task.end()
         warn_of_noise(self.noise_rate_)
         return self
 
     def _check_params(self) -> None:
-        for width in layer_widths(self.hidden):
-            check_number("hidden", width, 1, integer=True)
+        check_widths("hidden", self.hidden)
         check_number("volume_penalty", self.volume_penalty, 0)
         check_number("batch_size", self.batch_size, 1, integer=True)
         check_number("learning_rate", self.learning_rate, 0, open_low=True)
@@ -231,8 +249,7 @@ class VolMinNetClassifier(NetworkClassifier):
     def _make_network(self, seed: int = 0) -> nn.Module:
         generator = torch.Generator().manual_seed(seed)
         widths, n_classes = layer_widths(self.hidden), len(self.classes_)
-        network = mlp(self.n_features_in_, widths, n_classes, generator)
-        return network.to(self._device())
+        return mlp(self.n_features_in_, widths, n_classes, generator)
 
     def _training(self, V: Tensor, seed: int) -> WatchedTraining:
         """Training on all but the held-out rows."""
@@ -253,10 +270,10 @@ class VolMinNetClassifier(NetworkClassifier):
                 training, network, e, V, self.volume_penalty
             )
 
-    def _build(self) -> nn.Module:
-        network = self._make_network()
-        load_arrays(network, self.network_)
-        return network.eval()
+    def _build(self, device: torch.device) -> nn.Module:
+        with without_values():
+            network = self._make_network()
+        return load_arrays(network, self.network_, device)
 
     def _predict_proba(self, X: NDArray[np.floating]) -> NDArray[np.float32]:
         e = torch.as_tensor(Standardizer(**self.scaler_)(X), device=self._device())
@@ -275,7 +292,6 @@ def _learnt(scaler: Standardizer, network: nn.Module, T: Tensor) -> dict[str, An
         "scaler_": vars(scaler),
         "network_": state_arrays(network),
         "transition_matrix_": T.cpu().numpy(),
-        "_built": network,
     }
 
 

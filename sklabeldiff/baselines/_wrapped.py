@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -11,9 +11,12 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_is_fitted, has_fit_parameter, validate_data
 
-from sklabeldiff._callbacks import FitTask, with_callbacks
+from sklabeldiff._callbacks import FitTask
+from sklabeldiff._fields import Fitted
+from sklabeldiff._fitting import whole_fit
 from sklabeldiff._parameters import check_number, check_option
 from sklabeldiff._standardize import (
+    SCALER_FIELD,
     check_standardize,
     fit_standardizer,
 )
@@ -111,6 +114,11 @@ class CandidateWeightedClassifier(CandidateClassifier):
     True
     """
 
+    _fields: ClassVar = CandidateClassifier._fields | {
+        "scaler_": SCALER_FIELD,
+        "estimator_": Fitted("C"),
+    }
+
     def __init__(
         self,
         estimator: Any = None,
@@ -130,7 +138,7 @@ class CandidateWeightedClassifier(CandidateClassifier):
         self.classes = classes
         self.missing_label = missing_label
 
-    @with_callbacks
+    @whole_fit
     def fit(self, X: ArrayLike, y: Any) -> Self:
         """Train a clone of the classifier.
 

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from sklearn.utils.validation import check_is_fitted
 
-from sklabeldiff._callbacks import FitTask, with_callbacks
+from sklabeldiff._callbacks import FitTask
+from sklabeldiff._fields import ROUNDING, Number
+from sklabeldiff._fitting import whole_fit
 from sklabeldiff._parameters import check_number
 from sklabeldiff.calibration._wrapper import CandidateWrapper
 from sklabeldiff.metrics import covering_rate
@@ -89,6 +91,11 @@ class RejectOptionClassifier(CandidateWrapper):
     0.87 right if all are
     """
 
+    _fields: ClassVar = CandidateWrapper._fields | {
+        "threshold_": Number(low=0, high=1 + ROUNDING),
+        "covering_rate_": Number(low=0, high=1, nan=True),
+    }
+
     def __init__(
         self,
         estimator: Any,
@@ -106,7 +113,7 @@ class RejectOptionClassifier(CandidateWrapper):
         self.cv = cv
         self.n_jobs = n_jobs
 
-    @with_callbacks
+    @whole_fit
     def fit(self, X: ArrayLike, y: Any) -> Self:
         """Find the threshold on held-out rows, then fit to all.
 

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from sklearn.utils.validation import check_is_fitted
 
-from sklabeldiff._callbacks import FitTask, with_callbacks
+from sklabeldiff._callbacks import FitTask
+from sklabeldiff._fields import Array, Number, Plain
+from sklabeldiff._fitting import whole_fit
 from sklabeldiff.calibration._wrapper import CandidateWrapper
 from sklabeldiff.core.temperature import (
     fit_temperature,
@@ -100,6 +102,12 @@ class CandidateCalibratedClassifier(CandidateWrapper):
     0.05
     """
 
+    _fields: ClassVar = CandidateWrapper._fields | {
+        "possible_": Array("b", ("C",)),
+        "temperature_": Number(low=0),
+        "log_likelihood_": Plain(),
+    }
+
     def __init__(
         self, estimator: Any, *, cv: Any = 5, n_jobs: int | None = None
     ) -> None:
@@ -107,7 +115,7 @@ class CandidateCalibratedClassifier(CandidateWrapper):
         self.cv = cv
         self.n_jobs = n_jobs
 
-    @with_callbacks
+    @whole_fit
     def fit(self, X: ArrayLike, y: Any) -> Self:
         """Find the temperature on held-out rows, then fit to all.
 

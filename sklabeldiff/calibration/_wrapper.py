@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -12,19 +12,33 @@ from sklearn.utils import get_tags
 from sklabeldiff._callbacks import CallbackSupportMixin, FitTask
 from sklabeldiff._cross_val import cross_val_proba
 from sklabeldiff._documented import DocumentedMixin
+from sklabeldiff._fields import Fitted, Labels, Number
 from sklabeldiff._label_columns import parameter_of
+from sklabeldiff._saving import SavingMixin
 from sklabeldiff.metrics._scorers import covering_rate_scorer, true_accuracy
 from sklabeldiff.targets import encode_candidates
 
 
 class CandidateWrapper(
     DocumentedMixin,
+    SavingMixin,
     CallbackSupportMixin,
     MetaEstimatorMixin,
     ClassifierMixin,
     BaseEstimator,
 ):
     """A classifier around a clone of `estimator`; rows are checked by the clone."""
+
+    _fields: ClassVar = {
+        "estimator_": Fitted("C"),
+        "classes_": Labels("C"),
+        "n_features_in_": Number(integer=True, low=1, size="p", optional=True),
+        "feature_names_in_": Labels("p", text=True, optional=True),
+    }
+
+    def _check_loaded(self) -> None:
+        if self.classes_.tolist() != self.estimator_.classes_.tolist():
+            raise ValueError("the classifier inside has other classes")
 
     def _check_estimator(self) -> None:
         if not hasattr(self.estimator, "predict_proba"):

@@ -32,8 +32,9 @@ class NoiseEmbedding(nn.Module):
     def __init__(self) -> None:
         super().__init__()
         low, high = (math.log(f) for f in FREQUENCIES)
-        frequencies = torch.linspace(low, high, N_FREQUENCIES).exp()
-        self.register_buffer("frequencies", frequencies, persistent=False)
+        # Not a weight: it has values on any default device.
+        steps = torch.linspace(low, high, N_FREQUENCIES, device="cpu")
+        self.register_buffer("frequencies", steps.exp(), persistent=False)
 
     def forward(self, c_noise: Tensor) -> Tensor:
         """(b,) -> (b, 2 N_FREQUENCIES)."""

@@ -127,9 +127,9 @@ class UNetDenoiser(nn.Module):
             ConvolutionBlock(n_in, n_out, hidden, gen)
             for n_in, n_out in ((top + mid, mid), (mid + low, low))
         )
-        self.out = nn.utils.skip_init(nn.Conv2d, low, 1, 1)
-        nn.init.zeros_(self.out.weight)
-        nn.init.zeros_(self.out.bias)
+        self.out = convolution(low, 1, gen, size=1)
+        for weights in self.out.parameters():
+            nn.init.zeros_(weights)
 
     def forward(self, z: Tensor, t: Tensor, e: Tensor) -> Tensor:
         """(..., b, C^2), (..., b), (b, p) -> (..., b, C^2)."""

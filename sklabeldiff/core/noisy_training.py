@@ -42,6 +42,20 @@ RowLoss = Callable[[nn.Module, Tensor], Tensor]
 Penalty = Callable[[nn.Module], Tensor]
 
 
+class InterruptedTraining(KeyboardInterrupt):
+    """Ctrl-C, after which the network is the best one so far.
+
+    Parameters
+    ----------
+    losses : list of float
+        Of the epochs until then.
+    """
+
+    def __init__(self, losses: list[float]) -> None:
+        super().__init__()
+        self.losses = losses
+
+
 def _ignore(n_epochs: int) -> None:
     """Tell nobody."""
 
@@ -133,6 +147,11 @@ class WatchedTraining:
             held-out rows.
         history : list of float
             Mean training loss of each epoch.
+
+        Raises
+        ------
+        InterruptedTraining
+            On Ctrl-C, if there is a state to keep.
         """
 
         def batch_loss(module: nn.Module, rows: Tensor) -> Tensor:
@@ -159,7 +178,13 @@ class WatchedTraining:
             watch.look(trainer.averaged)
             self.after_stage(n_epochs)
 
-        train_in_stages(trainer, epochs, after_stage)
+        try:
+            train_in_stages(trainer, epochs, after_stage)
+        except KeyboardInterrupt:
+            if not watch.best_state:
+                raise
+            watch.keep_best(module)
+            raise InterruptedTraining(trainer.losses) from None
         unwatched = not len(self.held) and not math.isfinite(trainer.losses[-1])
         if unwatched or not watch.best_state:
             raise ValueError(
@@ -167,8 +192,7 @@ class WatchedTraining:
                 f"learning_rate (it is {self.learning_rate:g}), or check the scale of "
                 "X."
             )
-        module.load_state_dict(watch.best_state, strict=False)
-        module.eval()
+        watch.keep_best(module)
         return watch.best_loss, trainer.losses
 
 
@@ -194,6 +218,11 @@ class _Watch:
         if loss < self.best_loss or not len(self.held):
             self.best_loss = loss
             self.best_state = {k: v.clone() for k, v in averaged.items()}
+
+    def keep_best(self, module: nn.Module) -> None:
+        """Put the best weights into the module, ready to predict."""
+        module.load_state_dict(self.best_state, strict=False)
+        module.eval()
 
 
 def train_forward(

@@ -229,6 +229,10 @@ class Trainer:
         """The network with the weights of the last update."""
         return self._net.module_
 
+    def has_learnt(self) -> bool:
+        """Whether there was an epoch yet."""
+        return self.n_epochs > 0
+
     def run(self, n_epochs: int) -> float:
         """Train ``n_epochs`` more epochs; returns the mean loss of the last one.
 

@@ -171,22 +171,25 @@ class GeneratorSettings:
         draws = torch.Generator().manual_seed(seed + DRAWS_SEED)
         shape = (self.n_timesteps + 1, self.n_draws, 1, table.n_coordinates)
         noise = torch.randn(shape, generator=draws).to(table.z)
-        return self.from_table(table, noise, n_features, seed)
+        denoiser = self.make_denoiser(table, n_features, seed)
+        return self.from_table(table, noise, denoiser.to(table.z.device))
+
+    def make_denoiser(
+        self, table: TransitionTable, n_features: int, seed: int = 0
+    ) -> nn.Module:
+        """Return a denoiser with fresh weights."""
+        if self.kind == "group" or not table.n_coordinates:
+            return nn.Identity()  # where all groups are alike
+        generator = torch.Generator().manual_seed(seed + DENOISER_SEED)
+        denoiser: nn.Module = MATRIX_DENOISERS[self.network](
+            n_features, table.n_coordinates, self.n_timesteps, DENOISER_WIDTH, generator
+        )
+        return denoiser
 
     def from_table(
-        self, table: TransitionTable, noise: Tensor, n_features: int, seed: int = 0
+        self, table: TransitionTable, noise: Tensor, denoiser: nn.Module
     ) -> TransitionGenerator:
-        """Return a generator with fresh weights for a table and noise."""
-        weights = torch.Generator().manual_seed(seed + DENOISER_SEED)
-        denoiser: nn.Module = nn.Identity()  # where all groups are alike
-        if self.kind != "group" and table.n_coordinates:
-            denoiser = MATRIX_DENOISERS[self.network](
-                n_features,
-                table.n_coordinates,
-                self.n_timesteps,
-                DENOISER_WIDTH,
-                weights,
-            )
+        """Return a generator for a table, noise and a denoiser, all on one device."""
         process = GaussianProcess(
             make_schedule(self.schedule, self.n_timesteps),
             self.prediction,
@@ -196,7 +199,7 @@ class GeneratorSettings:
         return TransitionGenerator(
             self.kind,
             table,
-            denoiser.to(table.z.device),
+            denoiser,
             process,
             noise,
             from_group=self.schedule == "paper",

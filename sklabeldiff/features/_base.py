@@ -17,7 +17,7 @@ from functools import partial
 from hashlib import blake2b
 from os import PathLike
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 import numpy as np
 import torch
@@ -29,9 +29,13 @@ from sklearn.base import (
 )
 from sklearn.utils import Tags
 
-from sklabeldiff._callbacks import CallbackSupportMixin, FitTask, with_callbacks
+from sklabeldiff._callbacks import CallbackSupportMixin, FitTask
+from sklabeldiff._devices import usable_device
 from sklabeldiff._documented import DocumentedMixin
+from sklabeldiff._fields import Labels, Number
+from sklabeldiff._fitting import whole_fit
 from sklabeldiff._parameters import check_number, check_option
+from sklabeldiff._saving import SavingMixin
 
 from ._encoding import Encoder, Rows, Source, cut
 from ._gathering import Gatherer, NothingReadableError, named
@@ -48,6 +52,7 @@ _CACHE_FORMAT = 1
 
 class FeatureExtractor(
     DocumentedMixin,
+    SavingMixin,
     CallbackSupportMixin,
     ClassNamePrefixFeaturesOutMixin,
     TransformerMixin,
@@ -70,6 +75,11 @@ class FeatureExtractor(
     verbose: int
     n_features_out_: int
 
+    _fields: ClassVar = {
+        "n_features_out_": Number(integer=True, low=1, optional=True),
+        "n_features_in_": Number(integer=True, low=1, size="p", optional=True),
+        "feature_names_in_": Labels("p", text=True, optional=True),
+    }
     _unit = "row"  # of the progress bar
     _claim_rows = SHARD_ROWS  # that a process takes over at a time
 
@@ -77,7 +87,7 @@ class FeatureExtractor(
     _loaded: tuple[Any, Encoder] | None = None
     _width: int | None = None  # columns of the last output
 
-    @with_callbacks
+    @whole_fit
     def fit(self, X: Any, y: Any = None) -> Self:
         """Check X and the network; nothing is learned from `X`.
 
@@ -241,12 +251,15 @@ class FeatureExtractor(
                     return self._gathered(iter([source.head()]), 1).shape[1]
         return width
 
-    def _check_parameters(self) -> None:
+    def _check_params(self) -> None:
         """Check the shared parameters, before any work."""
         check_number("batch_size", self.batch_size, 1, integer=True)
         check_option("cache_dtype", self.cache_dtype, ("float32", "float16"))
         check_option("on_error", self.on_error, ("raise", "nan"))
         _resolve(self.device, self.precision)
+
+    def _check_loaded(self) -> None:
+        self._check_params()
 
     def _progress_bar(self, n_rows: int | None) -> Any:
         """Give a bar on stderr, which stays hidden unless `verbose`."""
@@ -288,19 +301,7 @@ def _resolve(
     device: str | torch.device, precision: str
 ) -> tuple[torch.device, torch.dtype]:
     """Turn the parameters of these names into a usable device and a dtype."""
-    if isinstance(device, str) and device == "auto":
-        found = torch.accelerator.current_accelerator()
-        device = found if found and torch.accelerator.is_available() else "cpu"
-    try:
-        chosen = torch.zeros(0, device=device).device
-    # torch raises AssertionError for a build without CUDA.
-    except (RuntimeError, AssertionError) as error:
-        raise ValueError(
-            f"device={str(device)!r} cannot be used here ({error}). Use device='auto' "
-            "or device='cpu'."
-        ) from error
-    if chosen.type == "meta":
-        raise ValueError("device='meta' holds no numbers. Use device='auto' or 'cpu'.")
+    chosen = usable_device(device)
     if precision == "auto":
         # CUDA's float16 units are several times faster; elsewhere it gains little.
         precision = "float16" if chosen.type == "cuda" else "float32"

@@ -229,7 +229,7 @@ class CLIPFeatures(ImageExtractor):
             Rows sum to one; columns in the order of `class_names`. NaN for images that
             cannot be read, with ``on_error="nan"``.
         """
-        self._check_parameters()
+        self._check_params()
         self._class_directions()  # may be refused: before the images, which take long
         return self._scores(self._features(X))
 
@@ -320,9 +320,9 @@ class CLIPFeatures(ImageExtractor):
             self._prompted = key, encode_names(str(self.model), names, prompts)
         return self._prompted[1]
 
-    def _check_parameters(self) -> None:
+    def _check_params(self) -> None:
         """Check the parameters, before any work; for scores, the text half as well."""
-        super()._check_parameters()
+        super()._check_params()
         if self.append_scores:
             self._class_directions()  # kept; a model without text half is refused here
         elif self.class_names is not None:

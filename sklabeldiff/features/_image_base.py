@@ -55,7 +55,7 @@ class ImageExtractor(FeatureExtractor):
 
     def _sources(self, X: Any, *, reset: bool) -> tuple[Iterator[Source], int | None]:
         """Check parameters and images; a stream's images when they come."""
-        self._check_parameters()
+        self._check_params()
         image_shape = _check_image_shape(self.image_shape)
         value_range = _check_range(self.value_range)
         form, X = sort_images(X)

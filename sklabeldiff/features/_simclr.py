@@ -10,7 +10,7 @@ import warnings
 from collections.abc import Iterator, Sequence
 from os import PathLike
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import torch
 from sklearn.utils import Tags, check_random_state
@@ -19,15 +19,17 @@ from torch import Tensor
 from torch.nn.functional import normalize as unit_length
 from tqdm.auto import tqdm
 
+from sklabeldiff._arrays import state_arrays
 from sklabeldiff._backbones import (
     NETWORKS,
     load_encoder,
     random_encoder,
-    weight_arrays,
     weight_digest,
 )
-from sklabeldiff._callbacks import CALLER_OF_FIT, FitTask, with_callbacks
+from sklabeldiff._callbacks import FitTask
 from sklabeldiff._checkpoint import Checkpoint
+from sklabeldiff._fields import Choice, Number, Parts, Records
+from sklabeldiff._fitting import CALLER_OF_FIT, kept_if_interrupted, whole_fit
 from sklabeldiff._image_views import RandomViews, normalize
 from sklabeldiff._parameters import check_number, check_option
 from sklabeldiff.core.contrastive import ContrastiveNetwork, contrastive_trainer
@@ -197,6 +199,14 @@ class SimCLRFeatures(ImageExtractor):
     (300, 128)
     """
 
+    _fields: ClassVar = ImageExtractor._fields | {
+        "weights_": Parts({}, networks=("",)),
+        "network_": Choice(tuple(NETWORKS)),
+        "image_size_": Number(integer=True, low=1),
+        "history_": Records(),
+        "n_iter_": Number(integer=True, low=0),
+    }
+
     def __init__(
         self,
         network: str = "small",
@@ -242,7 +252,7 @@ class SimCLRFeatures(ImageExtractor):
         self.checkpoint_dir = checkpoint_dir
         self.random_state = random_state
 
-    @with_callbacks
+    @whole_fit
     def fit(self, X: Any, y: Any = None) -> Self:
         """Train the network on images.
 
@@ -266,10 +276,16 @@ class SimCLRFeatures(ImageExtractor):
 
         listener = task.listener(self._learnt)
         trainer = self._make_trainer(pixels, views, epochs, seed, listener)
-        self._train(trainer, epochs, self._checkpoint(pixels, seed))
+        checkpoint = self._checkpoint(pixels, seed)
 
-        self.__dict__.update(self._learnt(trainer))
-        self._encoder()  # transform must not change the transformer
+        def finish() -> None:
+            self.__dict__.update(self._learnt(trainer))
+            self._encoder()  # transform must not change the transformer
+
+        with kept_if_interrupted(self, finish, trainer.has_learnt):
+            self._train(trainer, epochs, checkpoint)
+        finish()
+        checkpoint.remove()
         task.end()
         return self
 
@@ -350,14 +366,13 @@ class SimCLRFeatures(ImageExtractor):
                 trainer.run(min(stage, epochs - before))
                 bar.update(trainer.n_epochs - before)
                 checkpoint.save(trainer.state())
-        checkpoint.remove()
 
     def _learnt(self, trainer: Trainer) -> dict[str, Any]:
         """Fitted attributes, as if training had ended here."""
         network: Any = trainer.averaged_module()
         losses = enumerate(trainer.losses)
         return {
-            "weights_": weight_arrays(network.encoder),
+            "weights_": state_arrays(network.encoder),
             "network_": self.network,
             "image_size_": self.image_size,
             "history_": [{"epoch": epoch, "loss": loss} for epoch, loss in losses],
@@ -389,6 +404,12 @@ class SimCLRFeatures(ImageExtractor):
             return unit_length(module(normalize(pixels.to(weight.dtype) / 255)), dim=1)
 
         return Encoder(module, preprocess, encode, module.n_features)
+
+    def _check_loaded(self) -> None:
+        super()._check_loaded()
+        width = load_encoder(self.network_, self.weights_).n_features
+        if width != self.n_features_out_:
+            raise ValueError(f"the network gives {width} features")
 
     def _identity(self) -> dict[str, Any]:
         """Say what features depend on besides the image and the precision."""

@@ -152,7 +152,7 @@ class TextFeatures(FeatureExtractor):
 
     def _sources(self, X: Any, *, reset: bool) -> tuple[Iterator[Source], int | None]:
         """Check parameters and texts; a stream's texts when they come."""
-        self._check_parameters()
+        self._check_params()
         if isinstance(X, str):
             raise TypeError(f"X is one text ({X!r}). Pass a collection of texts: [X].")
         stream = not hasattr(X, "__len__") and not hasattr(X, "__array__")
@@ -163,9 +163,9 @@ class TextFeatures(FeatureExtractor):
         refuse_nothing({}, len(texts))
         return iter([Texts(texts, 0, bad)]), len(texts)
 
-    def _check_parameters(self) -> None:
+    def _check_params(self) -> None:
         """Check the parameters, before any work."""
-        super()._check_parameters()
+        super()._check_params()
         if not isinstance(self.prompt, str | None):
             raise TypeError(
                 f"prompt={self.prompt!r}: give a str to put before every text, or None "

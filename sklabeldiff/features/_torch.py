@@ -151,9 +151,9 @@ class TorchFeatures(ImageExtractor):
         self.module = module
         self.preprocess = preprocess
 
-    def _check_parameters(self) -> None:
+    def _check_params(self) -> None:
         """Check the parameters, before any work."""
-        super()._check_parameters()
+        super()._check_params()
         if inspect.isclass(self.module) or not callable(self.module):
             raise TypeError(
                 f"module={self.module!r}: give a torch.nn.Module, or a function "

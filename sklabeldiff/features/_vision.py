@@ -157,9 +157,9 @@ class VisionFeatures(ImageExtractor):
         self.pooling = pooling
         self.normalize = normalize
 
-    def _check_parameters(self) -> None:
+    def _check_params(self) -> None:
         """Check the parameters, before any work."""
-        super()._check_parameters()
+        super()._check_params()
         check_option("pooling", self.pooling, _POOLINGS)
 
     def _loaded_from(self) -> tuple[Any, ...]:

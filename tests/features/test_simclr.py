@@ -16,12 +16,8 @@ from sklearn.neighbors import KNeighborsClassifier
 from sklearn.pipeline import make_pipeline
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
-from sklabeldiff._backbones import (
-    NETWORKS,
-    load_encoder,
-    random_encoder,
-    weight_arrays,
-)
+from sklabeldiff._arrays import state_arrays
+from sklabeldiff._backbones import NETWORKS, load_encoder, random_encoder
 from sklabeldiff._callbacks import HAVE_CALLBACKS
 from sklabeldiff._image_views import RandomViews, normalize
 from sklabeldiff.core import contrastive
@@ -216,7 +212,7 @@ class TestNetworks:
         assert weight.std().item() == pytest.approx(math.sqrt(2 / fan_out), rel=0.02)
 
     def test_arrays_give_the_same_network_back(self, small):
-        arrays = weight_arrays(small)
+        arrays = state_arrays(small)
         assert all(array.flags.c_contiguous for array in arrays.values())
         with torch.no_grad():
             images = torch.rand(3, 3, SIDE, SIDE)
@@ -225,7 +221,7 @@ class TestNetworks:
 
     def test_arrays_do_not_follow_further_training(self):
         encoder = random_encoder("small", generator())
-        arrays = weight_arrays(encoder)
+        arrays = state_arrays(encoder)
         before = {name: array.copy() for name, array in arrays.items()}
         with torch.no_grad():
             for weight in encoder.parameters():
@@ -292,7 +288,7 @@ class TestFit:
     def test_no_epoch_leaves_the_first_weights(self, pixels, fitted):
         model = clone(fitted).set_params(max_epochs=0).fit(pixels)
         seed = np.random.RandomState(0).randint(2**31 - 1)
-        first = weight_arrays(random_encoder("small", generator(int(seed))))
+        first = state_arrays(random_encoder("small", generator(int(seed))))
         for name, array in first.items():
             np.testing.assert_array_equal(model.weights_[name], array)
         assert (model.n_iter_, model.history_) == (0, [])

@@ -1,0 +1,61 @@
+"""A fit is done, or it has changed nothing, or it was interrupted and is of use."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import wraps
+from typing import Any, TypeVar
+
+from sklabeldiff._callbacks import HAVE_CALLBACKS, with_callbacks
+
+Method = TypeVar("Method", bound=Callable[..., Any])
+
+# The stacklevel of a warning in what a decorated fit calls: decorators are frames.
+CALLER_OF_FIT = 4 + HAVE_CALLBACKS
+
+
+def whole_fit(method: Method) -> Method:
+    """Decorate `fit`: it has callbacks, and an error leaves the estimator as it was.
+
+    An estimator that was fitted before still predicts as it did, one that was not is
+    not fitted. Only `kept_if_interrupted` makes an exception.
+    """
+    with_teardown = with_callbacks(method)
+
+    @wraps(method)
+    def fit(self: Any, *args: Any, **kwargs: Any) -> Any:
+        before = dict(vars(self))
+        try:
+            return with_teardown(self, *args, **kwargs)
+        except BaseException:
+            if not vars(self).pop("_kept", False):
+                vars(self).clear()
+                vars(self).update(before)
+            raise
+
+    return fit  # type: ignore[return-value]
+
+
+@contextmanager
+def kept_if_interrupted(
+    estimator: Any, finish: Callable[[], object], is_of_use: Callable[[], bool]
+) -> Iterator[None]:
+    """Finish on Ctrl-C with what is learnt so far, and pass the interruption on.
+
+    Parameters
+    ----------
+    estimator : estimator
+        Its fit is decorated with `whole_fit`.
+    finish : callable
+        Sets the fitted attributes, as if training had ended now.
+    is_of_use : callable
+        Whether anything is learnt yet; else the estimator is left as before the fit.
+    """
+    try:
+        yield
+    except KeyboardInterrupt:
+        if is_of_use():
+            finish()
+            estimator._kept = True
+        raise
