@@ -13,10 +13,16 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+import sklabeldiff
 from benchmarks.frame import ROOT
 
-# Scores of the user, not of the benchmarks; reports to callbacks, which change nothing.
-IRRELEVANT = ("sklabeldiff.metrics", "sklabeldiff._callbacks")
+# Scores of the user, not of the benchmarks; reports to callbacks and files, which
+# change nothing.
+IRRELEVANT = (
+    "sklabeldiff.metrics",
+    *(f"sklabeldiff.{name}" for name in ("_callbacks", "_fields", "_saving")),
+)
+INSTALLED = Path(sklabeldiff.__file__).parents[1]  # the checkout, or a wheel's place
 
 
 def modules_behind(estimator: Any) -> set[str]:
@@ -42,7 +48,8 @@ def reached(module: str) -> frozenset[str]:
 
 def path_of(module: str) -> Path | None:
     """File of one of our modules; None for the modules of others."""
-    stem = ROOT.joinpath(*module.split("."))
+    parts = module.split(".")
+    stem = (INSTALLED if parts[0] == "sklabeldiff" else ROOT).joinpath(*parts)
     files = (stem.with_suffix(".py"), stem / "__init__.py")
     return next((path for path in files if path.exists()), None)
 

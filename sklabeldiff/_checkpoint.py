@@ -4,14 +4,20 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
+import time
 from collections.abc import Callable, Iterable
 from pathlib import Path
+from pickle import UnpicklingError
+from tempfile import TemporaryFile
 from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+
+from sklabeldiff._files import write_whole
+
+STALE_SECONDS = 3600  # after which an unfinished file is nobody's
 
 
 class Checkpoint:
@@ -38,26 +44,66 @@ class Checkpoint:
             digest = hashlib.sha256(json.dumps(params, default=_whole).encode())
             for array in arrays:
                 digest.update(f"{array.dtype}{array.shape}".encode())
-                digest.update(np.ascontiguousarray(array).tobytes())
+                digest.update(np.ascontiguousarray(array).data)
             self.path = Path(folder) / f"fit-{digest.hexdigest()[:16]}.pt"
+            self._prepare()
+
+    def _prepare(self) -> None:
+        """Make the folder, try it before hours of training, and clear up."""
+        assert self.path is not None
+        folder = self.path.parent
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            with TemporaryFile(dir=folder):
+                pass
+            for partial in folder.glob("fit-*.part"):  # of killed fits
+                if time.time() - partial.stat().st_mtime > STALE_SECONDS:
+                    partial.unlink(missing_ok=True)
+        except OSError as error:
+            raise OSError(
+                f"checkpoint_dir={str(folder)!r} cannot be used ({error}). Give a "
+                "folder that you may write to; None does without."
+            ) from error
 
     def load(self, device: torch.device) -> dict[str, Any] | None:
-        """State left by an earlier fit, or None."""
+        """State left by an earlier fit, or None.
+
+        Raises
+        ------
+        ValueError
+            If the file is damaged.
+        """
         if self.path is None or not self.path.exists():
             return None
-        state: dict[str, Any] = torch.load(
-            self.path, map_location=device, weights_only=True
-        )
+        try:
+            state: dict[str, Any] = torch.load(
+                self.path, map_location=device, weights_only=True
+            )
+        except (RuntimeError, EOFError, UnpicklingError, KeyError) as error:
+            raise ValueError(
+                f"The state of a fit in {self.path} is damaged ({error}). Delete this "
+                "file to begin the fit anew."
+            ) from error
         return state
 
     def save(self, state: dict[str, Any]) -> None:
-        """Replace the file in one step: a kill leaves the old state or the new one."""
+        """Replace the file in one step: a kill leaves the old state or the new one.
+
+        Raises
+        ------
+        OSError
+            If it cannot be written; the old state stays.
+        """
         if self.path is None:
             return
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        partial = self.path.with_suffix(f".{os.getpid()}.part")
-        torch.save(state, partial)
-        os.replace(partial, self.path)
+        try:
+            write_whole(self.path, lambda file: torch.save(state, file))
+        except (OSError, RuntimeError) as error:  # torch's for a full disk
+            raise OSError(
+                f"The state of the fit cannot be written to {self.path} ({error}). The "
+                "last state that was written is kept: make room and fit again to go "
+                "on from there, or give another checkpoint_dir."
+            ) from error
 
     def remove(self) -> None:
         """Forget the fit: it is done."""

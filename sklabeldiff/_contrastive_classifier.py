@@ -281,12 +281,6 @@ class ContrastiveClassifier(NetworkClassifier):
 
         def after_stage(n_epochs: int) -> None:
             bar.update(n_epochs)
-            if not np.isfinite(training.trainer.losses[-1]):
-                checkpoint.remove()
-                raise ValueError(
-                    "training diverged: the loss is not finite. Lower learning_rate "
-                    f"(it is {self.learning_rate:g}), or check the scale of X."
-                )
             checkpoint.save(training.state())
 
         hidden = self.verbose <= 0

@@ -12,13 +12,13 @@ from torch import Tensor, nn
 
 from sklabeldiff._arrays import Arrays, load_arrays, part_of, state_arrays
 from sklabeldiff._fields import (
+    SCALER_ARRAYS,
     Array,
     Choice,
     Field,
     Number,
     Parts,
     Records,
-    SCALER_ARRAYS,
     beliefs,
 )
 from sklabeldiff.core.blocks import in_blocks

@@ -563,12 +563,6 @@ class DMISClassifier(GenerationMixin, NetworkClassifier):
 
         with bar:
             training.run(n_epochs, after_stage)
-        if not np.isfinite(training.trainer.losses[-1]):
-            checkpoint.remove()
-            raise ValueError(
-                "training diverged: the loss is not finite. Lower learning_rate (it is "
-                f"{self.learning_rate:g}), or check the scale of X."
-            )
         return checkpoint
 
     def _warn_of_work(self, work: float) -> None:

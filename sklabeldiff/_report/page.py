@@ -6,12 +6,12 @@ import base64
 import hashlib
 import html
 import json
-import os
 import re
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
-from uuid import uuid4
+
+from sklabeldiff._files import write_whole
 
 # One script in several files, in the order in which they build on each other.
 _SCRIPTS = (
@@ -27,13 +27,9 @@ _DIGEST_LENGTH = 16
 def write_page(path: Path, title: str, document: dict[str, Any]) -> None:
     """Write the page in one step: a reader finds the old file or the new one."""
     text = make_page(title, document)
-    partial = path.with_name(f".{path.name}.{uuid4().hex[:8]}.part")
-    try:
-        # A lone surrogate, as in file names of another encoding, is no UTF-8.
-        partial.write_bytes(text.encode("utf-8", errors="replace"))
-        os.replace(partial, path)
-    finally:
-        partial.unlink(missing_ok=True)
+    # A lone surrogate, as in file names of another encoding, is no UTF-8.
+    content = text.encode("utf-8", errors="replace")
+    write_whole(path, lambda file: file.write_bytes(content))
 
 
 def make_page(title: str, document: dict[str, Any]) -> str:

@@ -6,8 +6,10 @@ the same shape, the last one padded, the answer for a row depends on that row al
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable
 
+import torch
 from torch import Tensor
 from torch.nn import functional
 
@@ -27,7 +29,37 @@ def in_blocks(
 
     The result is one allocation: small pieces, joined at the end, would leave the
     process as large as it was when all of them were alive.
+
+    Warns
+    -----
+    UserWarning
+        If the device runs out of memory; blocks of half the rows are tried then.
     """
+    try:
+        return _in_blocks(function, arrays, block_rows)
+    except torch.OutOfMemoryError:
+        if block_rows == 1:
+            raise
+    block_rows = make_room(block_rows)
+    return in_blocks(function, *arrays, block_rows=block_rows)
+
+
+def make_room(n_rows: int) -> int:
+    """Halve the rows at a time, after a device ran out of memory, and say so."""
+    torch.cuda.empty_cache()  # does nothing where there is none in use
+    fewer = n_rows // 2
+    warnings.warn(
+        f"The device ran out of memory with {n_rows} rows at a time; it goes on with "
+        f"{fewer}. Results may differ in the last digits. A smaller batch_size or "
+        "network spares the attempt.",
+        stacklevel=3,
+    )
+    return fewer
+
+
+def _in_blocks(
+    function: Callable[..., Tensor], arrays: tuple[Tensor, ...], block_rows: int
+) -> Tensor:
     n = len(arrays[0])
     results: Tensor | None = None
     for start in range(0, n, block_rows):

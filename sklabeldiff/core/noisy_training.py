@@ -11,7 +11,6 @@ kept (section 7 of DTM's method page).
 from __future__ import annotations
 
 import copy
-import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -23,9 +22,11 @@ from .group_transitions import is_labelled
 from .noisy_classifier import PARAMETER_GROUPS, VolumeMinimisation, forward_loss
 from .training import (
     SPARED_BIASES,
+    DivergedError,
     EpochListener,
     ParameterGroups,
     Trainer,
+    diverged,
     n_batches,
     train_in_stages,
 )
@@ -52,7 +53,7 @@ class InterruptedTraining(KeyboardInterrupt):
     """
 
     def __init__(self, losses: list[float]) -> None:
-        super().__init__()
+        super().__init__(losses)
         self.losses = losses
 
 
@@ -185,13 +186,10 @@ class WatchedTraining:
                 raise
             watch.keep_best(module)
             raise InterruptedTraining(trainer.losses) from None
-        unwatched = not len(self.held) and not math.isfinite(trainer.losses[-1])
-        if unwatched or not watch.best_state:
-            raise ValueError(
-                "training diverged: the loss is not finite. Lower "
-                f"learning_rate (it is {self.learning_rate:g}), or check the scale of "
-                "X."
-            )
+        except DivergedError:
+            pass  # there may be a state from before
+        if not watch.best_state:
+            raise diverged(self.learning_rate)
         watch.keep_best(module)
         return watch.best_loss, trainer.losses
 

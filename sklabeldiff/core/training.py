@@ -21,11 +21,14 @@ from skorch.callbacks import Callback
 from torch import Tensor, nn
 from torch.utils.data import Dataset, Sampler
 
+from .blocks import make_room
+
 BatchLoss = Callable[[nn.Module, Tensor], Tensor]
 Decay = float | Callable[[int], float]
 ParameterGroups = list[tuple[str, dict[str, float]]]
 
 GRADIENT_NORM = 1.0  # LRA's clip
+MIN_PART_ROWS = 3  # of a batch that memory is short for: batch norm wants several
 WARM_UP = 0.05  # share of the planned updates
 EMA_HORIZON = 10.0  # early on, the average forgets its random start faster
 # max_epochs="auto" of a classifier: whichever ends first.
@@ -91,6 +94,8 @@ def as_is(batch: Any) -> Any:
 class _Net(NeuralNet):
     """skorch's loop with a loss over (module, rows) and without per-batch transfers."""
 
+    most_rows = 2**62  # that go through the network together
+
     def __init__(self, *args: Any, batch_loss: BatchLoss, **kwargs: Any) -> None:
         self.batch_loss = batch_loss
         super().__init__(*args, **kwargs)
@@ -100,9 +105,33 @@ class _Net(NeuralNet):
         return []
 
     def train_step_single(self, batch: Any, **fit_params: Any) -> dict[str, Tensor]:
-        loss = self.batch_loss(self.module_, batch[0])
-        loss.backward()
+        loss = self.split_loss(batch[0])
         return {"loss": loss, "y_pred": loss}
+
+    def split_loss(self, rows: Tensor) -> Tensor:
+        """Loss of a batch, with its gradients; in parts if memory is short.
+
+        The parts' gradients add up to that of the batch, but for what rows of a batch
+        have to do with each other (batch norm, contrast).
+        """
+        try:
+            if len(rows) <= self.most_rows:
+                loss = self.batch_loss(self.module_, rows)
+                loss.backward()
+                return loss
+            total = torch.zeros((), device=rows.device)
+            for part in rows.split(self.most_rows):
+                loss = self.batch_loss(self.module_, part) * (len(part) / len(rows))
+                loss.backward()
+                total += loss.detach()
+            return total
+        except torch.OutOfMemoryError:
+            fewest = min(self.most_rows, len(rows))
+            if fewest < 2 * MIN_PART_ROWS:
+                raise
+        self.module_.zero_grad()
+        self.most_rows = make_room(fewest)
+        return self.split_loss(rows)
 
     def run_single_epoch(
         self,
@@ -124,6 +153,18 @@ class _Net(NeuralNet):
             losses.append(step["loss"].detach())
             self.notify("on_batch_end", batch=batch, training=training, **step)
         self.history.record(prefix + "_loss", torch.stack(losses).mean().item())
+
+
+class DivergedError(ValueError):
+    """The loss is no number any more."""
+
+
+def diverged(learning_rate: float) -> DivergedError:
+    """Error to raise then. Made here: an error with other arguments does not pickle."""
+    return DivergedError(
+        "training diverged: the loss is not finite. Lower learning_rate (it is "
+        f"{learning_rate:g}), or check the scale of X."
+    )
 
 
 class EpochListener(Protocol):
@@ -240,6 +281,8 @@ class Trainer:
         ------
         KeyboardInterrupt
             When interrupted; the weights of the last update are kept.
+        DivergedError
+            If the loss is not finite.
         """
         before = self.n_epochs
         try:
@@ -249,6 +292,8 @@ class Trainer:
         if self.n_epochs < before + n_epochs and not self.stopped:
             # skorch ends a fit quietly on Ctrl-C; a search around it must stop too.
             raise KeyboardInterrupt
+        if not math.isfinite(self.losses[-1]):
+            raise diverged(self.learning_rate)
         return self.losses[-1]
 
     def decay(self, n_epochs: int) -> None:
