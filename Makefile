@@ -26,8 +26,8 @@ BESIDE = $(patsubst %/pll,%,$(wildcard ../shared/data/pll))
 .DEFAULT_GOAL := help
 # A .venv that could not be completed (no ensurepip, say) is not taken for one.
 .DELETE_ON_ERROR:
-.PHONY: help demo test test-full test-floor test-latest tests lint mutants docs dist bench \
-	clean
+.PHONY: help demo test test-full test-floor test-latest tests lint mutants fuzz kills docs \
+	dist bench clean
 
 help:
 	@echo "make demo       resolve ambiguous digits, print accuracies, save a picture"
@@ -36,6 +36,8 @@ help:
 	@echo "make test-floor, make test-latest  the tests on the oldest and newest versions"
 	@echo "make lint       ruff and mypy"
 	@echo "make mutants    break the code on purpose: every check must notice"
+	@echo "make fuzz       a hundred thousand odd inputs, three thousand odd fits"
+	@echo "make kills      stop fits at random moments: what comes after must be equal"
 	@echo "make docs       the documentation as HTML, in docs/_build/html"
 	@echo "make dist       sdist and wheel, checked, and the tests against the wheel"
 	@echo "make bench      the accuracy table of the documentation"
@@ -86,6 +88,13 @@ lint: $(VENV)/.installed
 
 mutants: $(VENV)/.installed
 	$(BIN)/python tests/mutants/run.py
+
+# A slice of both is in every run of the tests.
+fuzz: $(VENV)/.installed
+	SKLABELDIFF_FUZZ=1 $(BIN)/python -m pytest -n $(WORKERS) --dist worksteal tests/fuzz
+
+kills: $(VENV)/.installed
+	$(BIN)/python tests/kill_fits.py --moments 50
 
 docs: $(VENV)/.installed-docs
 	MPLBACKEND=Agg $(BIN)/python -m sphinx $(SPHINXOPTS) -b html docs docs/_build/html

@@ -76,11 +76,8 @@ class GenerationMixin:
             seed = int(check_random_state(random_state).randint(2**31 - 1))
         x = self._model.sample(labels, n_steps, seed).cpu().numpy()
         X: NDArray[np.float64] = self._model.scaler.inverse(x)
-        return (
-            X
-            if self._fit_params["image_shape"] is None
-            else X.reshape(-1, *self._fit_params["image_shape"])
-        )
+        shape = self._as_in_fit("image_shape")
+        return X if shape is None else X.reshape(-1, *shape)
 
     def condense(
         self: Any,

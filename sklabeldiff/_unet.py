@@ -22,6 +22,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from sklabeldiff._image_rows import checked_shape
+from sklabeldiff._optional import require
 from sklabeldiff._parameters import check_option
 from sklabeldiff.core.class_denoisers import FREQUENCIES, select
 
@@ -198,13 +199,7 @@ def _margins(side: int, multiple: int) -> tuple[int, int]:
 
 def _backbone(sides: tuple[int, int], n_channels: int, size: Size) -> Any:
     """Build the U-Net of diffusers: images and embeddings in, images out."""
-    try:
-        from diffusers import UNet2DModel
-    except ImportError as error:
-        raise ImportError(
-            f"The U-Net needs diffusers, which cannot be imported ({error}). Install "
-            'it with: pip install "sklabeldiff[images]"'
-        ) from error
+    UNet2DModel = require("diffusers", "images").UNet2DModel
     n_levels = len(size.channels)
     down = ["ResnetDownsampleBlock2D"] * n_levels
     small = [i for i in range(n_levels) if max(sides) <= ATTENTION_SIDE * 2**i]

@@ -192,7 +192,13 @@ def _read_counts(
     votes: Any, given: NDArray[Any] | None, missing: Missing
 ) -> tuple[NDArray[np.intp], NDArray[Any]]:
     """Check counts, one column per class. -> (n, C), (C,)."""
-    values = np.asarray(_open(votes))
+    try:
+        values = np.asarray(_open(votes))
+    except ValueError as error:
+        raise ValueError(
+            "votes has rows of several lengths. With counts=True it holds numbers of "
+            "shape (n_items, n_classes)."
+        ) from error
     if values.ndim != 2 or values.dtype.kind not in NUMERIC_KINDS:
         raise ValueError(
             f"votes has shape {values.shape} and dtype {values.dtype}. With "

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import copy
 from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 import numpy as np
@@ -26,6 +28,7 @@ from sklabeldiff._devices import usable_device
 from sklabeldiff._documented import DocumentedMixin
 from sklabeldiff._fields import Array, Labels, Number, Records, beliefs
 from sklabeldiff._issues import issues_frame
+from sklabeldiff._rows import naming_entries, refuse_huge
 from sklabeldiff._saving import SavingMixin
 from sklabeldiff.metrics._scorers import covering_rate_scorer, true_accuracy
 from sklabeldiff.targets import encode_candidates
@@ -103,9 +106,11 @@ class CandidateClassifier(
         Y, classes = encode_candidates(
             y, self.classes, missing_label=self.missing_label
         )
-        rows: NDArray[np.floating] = validate_data(
-            self, X, dtype=[np.float64, np.float32], ensure_min_samples=2
-        )
+        with naming_entries(X):
+            rows: NDArray[np.floating] = validate_data(
+                self, X, dtype=[np.float64, np.float32], ensure_min_samples=2
+            )
+        refuse_huge(rows)
         check_consistent_length(rows, Y)
         if len(classes) < 2:
             raise ValueError(
@@ -138,9 +143,11 @@ class CandidateClassifier(
     def _checked(self, X: ArrayLike) -> NDArray[np.floating]:
         """Rows as the fitted estimator takes them. (n, p)."""
         check_is_fitted(self)
-        rows: NDArray[np.floating] = validate_data(
-            self, X, dtype=[np.float64, np.float32], reset=False
-        )
+        with naming_entries(X):
+            rows: NDArray[np.floating] = validate_data(
+                self, X, dtype=[np.float64, np.float32], reset=False
+            )
+        refuse_huge(rows)
         return rows
 
     def _without_absent(self, P: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -365,8 +372,14 @@ class NetworkClassifier(CandidateClassifier):
     # Parameters that what was fitted depends on. As fit had them they stay in force,
     # whatever `set_params` says: that is for the next fit.
     _shaping: ClassVar[tuple[str, ...]] = ()
-    _fit_params: dict[str, Any]
+    _fit_params: Mapping[str, Any] = MappingProxyType({})
     _built: tuple[torch.device, Any] | None = None
+
+    def _check_fit(self, X: ArrayLike, y: Any) -> TrainingData:
+        # Copies that callbacks make on the way have the parameters of this fit.
+        for name in ("_fit_params", "_built"):
+            self.__dict__.pop(name, None)
+        return super()._check_fit(X, y)
 
     @abstractmethod
     def _build(self, device: torch.device) -> Any:
@@ -390,6 +403,10 @@ class NetworkClassifier(CandidateClassifier):
             built = self._built = device, as_fitted._build(device)
         return built[1]
 
+    def _as_in_fit(self, name: str) -> Any:
+        """Parameter that predictions depend on, as fit had it."""
+        return self._fit_params.get(name, getattr(self, name))
+
     def _finish_fit(self, fitted: dict[str, Any]) -> None:
         """Take over what was fitted. It is built, so that predict changes nothing."""
         self.__dict__.update(fitted)
@@ -398,7 +415,7 @@ class NetworkClassifier(CandidateClassifier):
         self._built_model()
 
     def _params_to_save(self) -> dict[str, Any]:
-        return super()._params_to_save() | self._fit_params
+        return super()._params_to_save() | dict(self._fit_params)
 
     def _check_loaded(self) -> None:
         super()._check_loaded()

@@ -361,9 +361,8 @@ def _encode_matrix(
             values = values[:, _match_columns(names, given)]
         return _check_weights(values, given), given
     if columns is None:
-        names = np.arange(n_columns)
-    else:
-        names = check_classes(columns, missing, "the columns of y")
+        columns = list(range(n_columns))
+    names = check_classes(columns, missing, "the columns of y")
     return _check_weights(values, names), names
 
 

@@ -9,7 +9,7 @@ from numpy.typing import ArrayLike, NDArray
 from sklearn.base import clone
 from sklearn.linear_model import LogisticRegression
 from sklearn.utils.metaestimators import available_if
-from sklearn.utils.validation import check_is_fitted, has_fit_parameter, validate_data
+from sklearn.utils.validation import has_fit_parameter
 
 from sklabeldiff._callbacks import FitTask
 from sklabeldiff._fields import Fitted
@@ -245,9 +245,7 @@ class CandidateWeightedClassifier(CandidateClassifier):
         labels : ndarray of shape (n_samples,)
             Values of ``classes_``.
         """
-        check_is_fitted(self)
-        rows = validate_data(self, X, dtype=[np.float64, np.float32], reset=False)
-        return self.classes_[self.estimator_.predict(self._scaled(rows))]
+        return self.classes_[self.estimator_.predict(self._scaled(self._checked(X)))]
 
     def _scaled(self, X: NDArray[np.floating]) -> NDArray[np.float64]:
         return Standardizer(**self.scaler_)(X).astype(np.float64)

@@ -20,8 +20,9 @@ from numpy.typing import ArrayLike, NDArray
 from sklearn.base import clone
 from sklearn.neural_network import MLPClassifier
 from sklearn.preprocessing import StandardScaler
-from sklearn.utils import check_array, check_consistent_length, check_random_state
+from sklearn.utils import check_consistent_length, check_random_state
 
+from sklabeldiff._rows import check_table
 from sklabeldiff.targets import encode_candidates
 
 _KINDS = ("uniform", "pair", "instance")
@@ -230,7 +231,7 @@ def _annotator_proba(
         )
     if proba is None:
         return _train_annotator(codes, n_classes, X, annotator, rng)
-    P = check_array(proba, dtype=np.float64, input_name="proba")
+    P = check_table(proba, "proba")
     if P.shape != (codes.size, n_classes):
         raise ValueError(
             f"proba has shape {P.shape}; y asks for {(codes.size, n_classes)}: one row "
@@ -261,7 +262,7 @@ def _train_annotator(
         model = _seeded_clone(annotator, rng).fit(X, codes)
         P[:, occurring] = model.predict_proba(X)
         return P
-    features = StandardScaler().fit_transform(check_array(X, dtype=np.float64))
+    features = StandardScaler().fit_transform(check_table(X, "X"))
     model = MLPClassifier(_ANNOTATOR_WIDTHS, random_state=_draw_seed(rng))
     # Epoch by epoch: stopping early is meant, and fit would warn of it.
     for _ in range(_ANNOTATOR_EPOCHS):

@@ -22,8 +22,9 @@ from scipy.optimize import brentq
 from scipy.special import softmax
 from scipy.stats import truncnorm
 from sklearn.preprocessing import minmax_scale
-from sklearn.utils import check_array, check_consistent_length, check_random_state
+from sklearn.utils import check_consistent_length, check_random_state
 
+from sklabeldiff._rows import check_table
 from sklabeldiff.datasets._candidates import _annotator_proba, _true_classes
 
 _KINDS = ("symmetric", "pair", "parts", "pmd")
@@ -144,8 +145,12 @@ def make_noisy_labels(
     if pmd_type not in _PMD_FLIPS:
         raise ValueError(f"pmd_type={pmd_type!r} is not one of 1, 2, 3.")
     _check_rate(rate)
-    if np.ndim(y) != 1:
-        raise ValueError(f"y has {np.ndim(y)} dimensions: give one label a row.")
+    try:
+        n_dimensions = np.ndim(y)
+    except ValueError as error:  # rows of several lengths
+        raise ValueError("y holds collections: give one label a row.") from error
+    if n_dimensions != 1:
+        raise ValueError(f"y has {n_dimensions} dimensions: give one label a row.")
     codes, n_classes = _true_classes(y)
     rng = check_random_state(random_state)
     if kind == "parts":
@@ -235,7 +240,7 @@ def _features(
         )
     if scale not in ("unit", None):
         raise ValueError(f"scale={scale!r} is not 'unit' or None.")
-    rows: NDArray[np.float64] = check_array(X, dtype=np.float64)
+    rows: NDArray[np.float64] = check_table(X, "X")
     check_consistent_length(rows, codes)
     return minmax_scale(rows) if scale == "unit" else rows
 

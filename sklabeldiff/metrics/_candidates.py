@@ -10,7 +10,8 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from sklearn.utils import check_array, check_consistent_length
+from sklearn.utils import check_consistent_length
+from sklearn.utils.validation import _check_sample_weight
 
 from sklabeldiff._label_columns import (
     candidate_mask,
@@ -20,6 +21,7 @@ from sklabeldiff._label_columns import (
     not_a_class,
     one_label_a_row,
 )
+from sklabeldiff._rows import check_table
 from sklabeldiff.targets import encode_candidates
 
 # Probabilities are float32 in the package's own classifiers: what is less than the
@@ -110,8 +112,11 @@ def share(hits: NDArray[np.bool_], sample_weight: ArrayLike | None) -> float:
     """Share of the rows, or of their weight, that are hits. (n,), (n,) -> scalar."""
     if sample_weight is None:
         return float(hits.mean())
-    check_consistent_length(hits, sample_weight)
-    weights = np.asarray(sample_weight, dtype=np.float64)
+    weights: NDArray[np.float64] = _check_sample_weight(
+        sample_weight, hits, dtype=np.float64, ensure_non_negative=True
+    )
+    if not weights.any():
+        raise ValueError("sample_weight is 0 in every row. Give one row a weight.")
     return float(np.average(hits.astype(np.float64), weights=weights))
 
 
@@ -290,9 +295,7 @@ def candidate_log_likelihood(
 
 def checked_proba(y_proba: ArrayLike) -> NDArray[np.float64]:
     """Probabilities as an array, in any scale. -> (n, C)."""
-    P: NDArray[np.float64] = check_array(
-        y_proba, dtype=np.float64, input_name="y_proba"
-    )
+    P = check_table(y_proba, "y_proba")
     if (P < 0).any():
         row = int(np.argmax((P < 0).any(axis=1)))
         raise ValueError(

@@ -15,9 +15,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from sklearn.preprocessing import normalize
-from sklearn.utils import check_array, check_consistent_length, check_scalar
+from sklearn.utils import check_consistent_length, check_scalar
 
 from sklabeldiff._label_columns import columns_of, not_a_class, one_label_a_row
+from sklabeldiff._rows import check_table
 from sklabeldiff.metrics._truth import same_labels, sets_and_truth
 
 # Pairs looked at together: 32 MB of similarities, of which a few are alive at a time.
@@ -196,7 +197,7 @@ def _entangled_rows(
     check_scalar(
         fraction, "fraction", Real, min_val=0, max_val=1, include_boundaries="right"
     )
-    features = check_array(F, dtype=np.float64, input_name="F")
+    features = check_table(F, "F")
     check_consistent_length(features, mask)
     sets = mask.astype(np.float32)  # products of bools are slow
     _, codes = np.unique(truth, return_inverse=True)

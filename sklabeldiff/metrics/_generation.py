@@ -14,13 +14,13 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.linalg import eigh, svdvals
 from scipy.spatial.distance import cdist
 from sklearn.utils import (
-    check_array,
     check_consistent_length,
     check_scalar,
     gen_batches,
 )
 
 from sklabeldiff._label_columns import one_label_a_row
+from sklabeldiff._rows import check_table
 
 MAX_BLOCK_ENTRIES = 2**20  # distances looked at together: 8 MB
 Floats = NDArray[np.float64]
@@ -271,8 +271,8 @@ def _pairs(
     X: ArrayLike, X_generated: ArrayLike, y: Any, y_generated: Any
 ) -> list[_Pair]:
     """Real and generated rows of each class, or all of them without classes."""
-    real = check_array(X, dtype=np.float64, input_name="X")
-    made = check_array(X_generated, dtype=np.float64, input_name="X_generated")
+    real = check_table(X, "X")
+    made = check_table(X_generated, "X_generated")
     if real.shape[1] != made.shape[1]:
         raise ValueError(
             f"X has {real.shape[1]} columns, X_generated has {made.shape[1]}. Give "

@@ -21,6 +21,7 @@ from sklabeldiff._label_columns import (
     not_a_class,
     one_label_a_row,
 )
+from sklabeldiff._rows import check_table, naming_entries
 
 
 def disambiguation_accuracy(
@@ -88,9 +89,7 @@ def disambiguation_accuracy(
     >>> disambiguation_accuracy(["cat", "dog"], beliefs, classes=["cat", "dog", "owl"])
     0.5
     """
-    beliefs = check_array(
-        label_distribution, dtype=np.float64, input_name="label_distribution"
-    )
+    beliefs = check_table(label_distribution, "label_distribution")
     if y is not None:
         mask, classes = candidate_mask(y, classes, missing_label)
         check_consistent_length(mask, beliefs)
@@ -170,7 +169,10 @@ def label_issues_average_precision(
     0.8333
     """
     mask, classes, truth = sets_and_truth(y, true_labels, classes, missing_label)
-    scores = check_array(score, ensure_2d=False, dtype=np.float64, input_name="score")
+    with naming_entries(score, "score"):
+        scores = check_array(
+            score, ensure_2d=False, dtype=np.float64, input_name="score"
+        )
     if scores.ndim != 1:
         raise ValueError(
             f"score has shape {scores.shape}. Give one number per row of y."

@@ -501,10 +501,10 @@ def test_every_public_name_is_there_and_no_other_score():
     ("module", "below"),
     [
         (_label_columns, {"_label_forms", "targets"}),
-        (metrics._candidates, {"_label_columns", "targets"}),
-        (metrics._truth, {"_label_columns"}),
+        (metrics._candidates, {"_label_columns", "_rows", "targets"}),
+        (metrics._truth, {"_label_columns", "_rows"}),
         (metrics._proba, {"metrics._candidates", "metrics._truth"}),
-        (metrics._entangled, {"_label_columns", "metrics._truth"}),
+        (metrics._entangled, {"_label_columns", "_rows", "metrics._truth"}),
         (
             metrics._scorers,
             {
