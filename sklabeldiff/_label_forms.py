@@ -184,18 +184,18 @@ def factorize(
 
 def label_array(labels: list[Any]) -> NDArray[Any]:
     """Labels of one kind as an array: bool, int64, float64, str, or else object."""
-    kind = _kind(type(labels[0]))
-    if kind == "str":
-        return np.array(labels, dtype=str)
-    if kind == "bool":
-        return np.array(labels, dtype=bool)
-    if kind == "number" and any(isinstance(label, float) for label in labels):
-        return np.array(labels, dtype=np.float64)
-    if kind == "number":
-        try:
-            return np.array(labels, dtype=np.int64)
-        except OverflowError:  # Python integers have no bound
-            pass
+    dtype: Any = {"str": str, "bool": bool, "number": np.int64}.get(
+        _kind(type(labels[0])), object
+    )
+    if dtype is np.int64 and any(isinstance(label, float) for label in labels):
+        dtype = np.float64
+    try:
+        array = np.array(labels, dtype=dtype)
+        # Not the same: NULs at the end of a string, integers that no float can hold.
+        if dtype is not object and array.tolist() == labels:
+            return array
+    except OverflowError:  # Python integers have no bound
+        pass
     out = np.empty(len(labels), dtype=object)
     out[:] = labels
     return out

@@ -824,3 +824,11 @@ class TestPll:
         monkeypatch.setitem(DATA_SETS, "lost", facts)
         with pytest.raises(ValueError, match=r"shape \(10, 5\), but .* have \(11, 5\)"):
             datasets.fetch_pll("lost", tmp_path)
+
+
+@pytest.mark.parametrize("name", DATA_SETS)
+def test_downloads_are_over_https_and_checked(name):
+    for file in DATA_SETS[name].files:
+        assert all(url.startswith("https://") for url in file.urls)
+        kind, _, digest = file.hash.partition(":")
+        assert len(digest) == {"sha256": 64, "git": 40}[kind]

@@ -208,7 +208,6 @@ IMAGES: dict[str, DataSet] = {
             (
                 f"{GITHUB}/zalandoresearch/fashion-mnist/"
                 "b2617bb6d3ffa2e429640350f613e3291e10b141/data/fashion/",
-                "http://fashion-mnist.s3-website.eu-central-1.amazonaws.com/",
             ),
             (
                 "3aede38d61863908ad78613f6a32ed271626dd12800ba2636569512369268a84",

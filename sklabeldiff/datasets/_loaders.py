@@ -6,20 +6,22 @@ nothing, scales nothing and makes no split.
 
 from __future__ import annotations
 
+import math
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.io import loadmat
+from scipy.io import loadmat, whosmat
 from scipy.sparse import issparse
 from sklearn.utils import Bunch
 
-from sklabeldiff.datasets._bunch import read_npz
+from sklabeldiff.datasets._bunch import damaged, read_npz
 from sklabeldiff.datasets._download import ENVIRONMENT_VARIABLE, resolve_home
 
+MAX_MAT_ENTRIES = 2**31  # 16 GB
 _SUBFOLDERS = ("", "pll", "controlled", "pll/controlled")
 
 _PALM = "PALM Lab, Southeast University (Min-Ling Zhang), Resources page"
@@ -226,14 +228,21 @@ def _read_npz(path: Path) -> dict[str, Any]:
 
 def _read_mat(path: Path) -> dict[str, Any]:
     """Arrays of the field's layout, turned: targets (C, n) -> (n, C), (n,)."""
-    try:
-        raw = loadmat(path)
-    except NotImplementedError as error:  # MATLAB 7.3 files are HDF5
+    keys = ("data", "target", "partial_target")
+    # Sizes first: a file of a stranger may be small, and claim terabytes.
+    sizes = {name: math.prod(shape) for name, shape, _ in _scipys(whosmat, path)}
+    _check_keys(sizes, keys, path)
+    largest = max(keys, key=sizes.__getitem__)
+    if sizes[largest] > MAX_MAT_ENTRIES:
         raise ValueError(
-            f"{path} is a MATLAB 7.3 file, which scipy cannot read. Save it again in "
-            "MATLAB with save(..., '-v7')."
-        ) from error
-    _check_keys(raw, ("data", "target", "partial_target"), path)
+            f"{path}: {largest} claims {sizes[largest]} entries, and at most "
+            f"{MAX_MAT_ENTRIES} are read."
+        )
+    raw = _scipys(loadmat, path, variable_names=keys)
+    _check_keys(raw, keys, path)
+    for name in keys:
+        if raw[name].dtype.kind not in "biuf" or raw[name].ndim != 2:
+            raise ValueError(f"{path}: {name} must be a table of numbers.")
     truth = _dense(raw["target"]).T > 0  # (n, C)
     wrong = np.flatnonzero(truth.sum(axis=1) != 1)
     if wrong.size:
@@ -247,6 +256,23 @@ def _read_mat(path: Path) -> dict[str, Any]:
         "candidates": raw["partial_target"].T,
         "y": truth.argmax(axis=1),
     }
+
+
+def _scipys(read: Callable[..., Any], path: Path, **options: Any) -> Any:
+    """Let scipy read a MATLAB file, in which it has many ways to fail."""
+    try:
+        return read(path, **options)
+    except NotImplementedError as error:  # MATLAB 7.3 files are HDF5
+        raise ValueError(
+            f"{path} is a MATLAB 7.3 file, which scipy cannot read. Save it again in "
+            "MATLAB with save(..., '-v7')."
+        ) from error
+    except MemoryError:
+        raise
+    except Exception as error:
+        if isinstance(error, OSError) and error.errno is not None:
+            raise  # the disk's, where scipy's own has no number
+        raise damaged(path, error) from error
 
 
 def _check_keys(raw: dict[str, Any], keys: tuple[str, ...], path: Path) -> None:

@@ -21,6 +21,7 @@ from sklabeldiff._label_columns import (
     not_a_class,
     one_label_a_row,
 )
+from sklabeldiff._label_forms import check_classes, make_missing
 from sklabeldiff._rows import check_table, naming_entries
 
 
@@ -221,7 +222,10 @@ def true_columns(
 ) -> NDArray[np.intp]:
     """Column of each true label, -1 where it is no class. `values` (n, C) -> (n,)."""
     unnamed = classes is None
-    classes = np.arange(values.shape[1]) if classes is None else np.asarray(classes)
+    if classes is None:
+        classes = np.arange(values.shape[1])
+    else:
+        classes = check_classes(classes, make_missing(None), "classes")
     check_n_columns(name, values, classes)
     truth = one_label_a_row(true_labels, "true_labels")
     check_consistent_length(truth, values)

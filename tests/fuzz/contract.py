@@ -34,6 +34,8 @@ def outcome(function: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
         except (ValueError, TypeError) as error:
             message = str(error)
             assert len(message) > 10, repr(error)
-            clear = "which is no number" in message or not INTERNAL.search(message)
+            # What others say of an entry or a file is quoted, after what we say.
+            quoted = "which is no number (" in message or "is damaged (" in message
+            clear = quoted or not INTERNAL.search(message)
             assert clear, f"unclear: {error!r}"
             return REFUSED

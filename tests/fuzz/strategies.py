@@ -158,7 +158,7 @@ def as_labels(draw: Any, mask: np.ndarray, form: str, pool: tuple[Any, ...]) -> 
         if form == "categorical":
             try:
                 return pd.Series(rows).astype("category")
-            except TypeError:
+            except Exception:  # pandas cannot hold them
                 return rows
         return rows
     if rows and draw(st.integers(0, 3)) == 0:

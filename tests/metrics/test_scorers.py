@@ -502,7 +502,7 @@ def test_every_public_name_is_there_and_no_other_score():
     [
         (_label_columns, {"_label_forms", "targets"}),
         (metrics._candidates, {"_label_columns", "_rows", "targets"}),
-        (metrics._truth, {"_label_columns", "_rows"}),
+        (metrics._truth, {"_label_columns", "_label_forms", "_rows"}),
         (metrics._proba, {"metrics._candidates", "metrics._truth"}),
         (metrics._entangled, {"_label_columns", "_rows", "metrics._truth"}),
         (
