@@ -6,22 +6,23 @@ nothing, scales nothing and makes no split.
 
 from __future__ import annotations
 
-import math
 import os
-from collections.abc import Callable, Iterator
+import subprocess
+import sys
+from collections.abc import Iterator
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.io import loadmat, whosmat
 from scipy.sparse import issparse
 from sklearn.utils import Bunch
 
+from sklabeldiff.datasets import _mat_reader
 from sklabeldiff.datasets._bunch import damaged, read_npz
 from sklabeldiff.datasets._download import ENVIRONMENT_VARIABLE, resolve_home
 
-MAX_MAT_ENTRIES = 2**31  # 16 GB
 _SUBFOLDERS = ("", "pll", "controlled", "pll/controlled")
 
 _PALM = "PALM Lab, Southeast University (Min-Ling Zhang), Resources page"
@@ -229,21 +230,8 @@ def _read_npz(path: Path) -> dict[str, Any]:
 def _read_mat(path: Path) -> dict[str, Any]:
     """Arrays of the field's layout, turned: targets (C, n) -> (n, C), (n,)."""
     keys = ("data", "target", "partial_target")
-    # Sizes first: a file of a stranger may be small, and claim terabytes.
-    sizes = {name: math.prod(shape) for name, shape, _ in _scipys(whosmat, path)}
-    _check_keys(sizes, keys, path)
-    largest = max(keys, key=sizes.__getitem__)
-    if sizes[largest] > MAX_MAT_ENTRIES:
-        raise ValueError(
-            f"{path}: {largest} claims {sizes[largest]} entries, and at most "
-            f"{MAX_MAT_ENTRIES} are read."
-        )
-    raw = _scipys(loadmat, path, variable_names=keys)
-    _check_keys(raw, keys, path)
-    for name in keys:
-        if raw[name].dtype.kind not in "biuf" or raw[name].ndim != 2:
-            raise ValueError(f"{path}: {name} must be a table of numbers.")
-    truth = _dense(raw["target"]).T > 0  # (n, C)
+    raw = _in_own_process(path, keys)
+    truth = raw["target"].T > 0  # (n, C)
     wrong = np.flatnonzero(truth.sum(axis=1) != 1)
     if wrong.size:
         row = wrong[0]
@@ -258,21 +246,30 @@ def _read_mat(path: Path) -> dict[str, Any]:
     }
 
 
-def _scipys(read: Callable[..., Any], path: Path, **options: Any) -> Any:
-    """Let scipy read a MATLAB file, in which it has many ways to fail."""
-    try:
-        return read(path, **options)
-    except NotImplementedError as error:  # MATLAB 7.3 files are HDF5
+def _in_own_process(path: Path, keys: tuple[str, ...]) -> dict[str, NDArray[Any]]:
+    """Tables of a MATLAB file. It may be a stranger's: see `_mat_reader`."""
+    with path.open("rb"):  # else an OSError, as for any file
+        pass
+    with TemporaryDirectory() as folder:
+        out = Path(folder) / "tables.npz"
+        done = subprocess.run(
+            [sys.executable, "-I", _mat_reader.__file__, str(path), str(out), *keys],
+            capture_output=True,
+            text=True,
+        )
+        if done.returncode == 0:
+            return read_npz(out, keys)
+    kind, _, reason = done.stdout.strip().partition(": ")
+    if kind == "NotImplementedError":  # MATLAB 7.3 files are HDF5
         raise ValueError(
             f"{path} is a MATLAB 7.3 file, which scipy cannot read. Save it again in "
             "MATLAB with save(..., '-v7')."
-        ) from error
-    except MemoryError:
-        raise
-    except Exception as error:
-        if isinstance(error, OSError) and error.errno is not None:
-            raise  # the disk's, where scipy's own has no number
-        raise damaged(path, error) from error
+        )
+    if kind == "KeyError":
+        _check_keys(dict.fromkeys(reason.strip("'").split(", ")), keys, path)
+    if done.returncode != _mat_reader.REFUSED:
+        reason = "scipy's reader crashed"
+    raise damaged(path, ValueError(reason))
 
 
 def _check_keys(raw: dict[str, Any], keys: tuple[str, ...], path: Path) -> None:

@@ -6,7 +6,6 @@
 import os
 from collections import Counter
 
-import pytest
 from hypothesis import HealthCheck, settings
 
 ALL = os.environ.get("SKLABELDIFF_FUZZ", "0") not in ("", "0")
@@ -28,20 +27,10 @@ def n_cases(some, many):
     return settings(max_examples=many if ALL else some)
 
 
-@pytest.fixture(autouse=True)
-def _count(request):
-    """Let tests count what they draw; the sums are printed at the end."""
-    yield
-
-
 def pytest_terminal_summary(terminalreporter):
     """Print how many cases there were."""
-    if CASES:
-        total = {
-            k: sum(v for n, v in CASES.items() if n.startswith(k))
-            for k in ("function", "fit")
-        }
-        terminalreporter.write_line(
-            f"fuzz: {total['function']} cases of functions, {total['fit']} fits; "
-            + ", ".join(f"{name} {count}" for name, count in sorted(CASES.items()))
-        )
+    for kind in ("function", "fit", "complete"):
+        cases = {k: v for k, v in sorted(CASES.items()) if k.split()[0] == kind}
+        if cases:
+            parts = ", ".join(f"{k} {v}" for k, v in cases.items())
+            terminalreporter.write_line(f"fuzz: {sum(cases.values())} cases: {parts}")

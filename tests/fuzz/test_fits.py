@@ -220,18 +220,19 @@ def case(data, cls, choices):
         warnings.simplefilter("ignore")
         clf = cls(**given_params)
     if outcome(clf.fit, X, y) is not REFUSED:
+        CASES["complete fit"] += 1
         check_fitted(clf, X)
 
 
 @pytest.mark.parametrize("cls", CHOICES, ids=lambda cls: cls.__name__)
-@n_cases(8, 300)
+@n_cases(8, 500)
 @given(st.data())
 def test_fits(cls, data):
     case(data, cls, CHOICES[cls])
 
 
 @pytest.mark.parametrize("cls", WRAPPED, ids=lambda cls: cls.__name__)
-@n_cases(4, 150)
+@n_cases(4, 200)
 @given(st.data())
 def test_wrapped_fits(cls, data):
     def make(**params):
