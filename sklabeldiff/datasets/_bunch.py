@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import errno
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
-from zipfile import BadZipFile
 
 import numpy as np
 from numpy.typing import NDArray
@@ -81,22 +82,34 @@ def check_keys(raw: dict[str, Any], keys: Iterable[str], path: Path) -> None:
 
 def read_npz(path: Path, keys: Iterable[str]) -> dict[str, NDArray[Any]]:
     """Arrays of an npz file that has at least these keys."""
-    try:
-        # Opened here: numpy leaves a damaged file open.
-        with path.open("rb") as stream, np.load(stream, allow_pickle=False) as file:
-            raw = dict(file)
-    except (BadZipFile, EOFError, ValueError) as error:
-        raise damaged(path, error) from error
+    # Opened here: numpy leaves a damaged file open.
+    with (
+        _reading(path),
+        path.open("rb") as stream,
+        np.load(stream, allow_pickle=False) as file,
+    ):
+        raw = dict(file)
     check_keys(raw, keys, path)
     return raw
 
 
 def read_npy(path: Path) -> NDArray[Any]:
     """Array of an npy file."""
+    with _reading(path), path.open("rb") as stream:
+        return np.asarray(np.load(stream, allow_pickle=False))
+
+
+@contextmanager
+def _reading(path: Path) -> Iterator[None]:
+    """Name a file of which numpy and zipfile complain, in one of their many ways."""
     try:
-        with path.open("rb") as stream:
-            return np.asarray(np.load(stream, allow_pickle=False))
-    except (BadZipFile, EOFError, ValueError) as error:
+        yield
+    except MemoryError as error:
+        raise ValueError(f"{path} claims more than fits in memory: {error}.") from error
+    except Exception as error:
+        # A wrong offset in the file has a number as well: that of a wrong argument.
+        if isinstance(error, OSError) and error.errno not in (None, errno.EINVAL):
+            raise  # the disk's
         raise damaged(path, error) from error
 
 

@@ -224,6 +224,15 @@ def _read_npz(path: Path) -> dict[str, Any]:
     """Arrays of our own layout: X (n, d), candidates (n, C), y (n,), extras."""
     raw = read_npz(path, ())
     _check_keys(raw, ("X", "candidates", "y"), path)
+    for name in ("X", "candidates", "y"):
+        table, d = raw[name], 1 if name == "y" else 2
+        if table.dtype.kind not in "biuf" or table.ndim != d:
+            raise ValueError(
+                f"{path}: {name} has the shape {table.shape} and dtype {table.dtype}, "
+                f"where numbers with {d} dimensions are expected."
+            )
+        if not np.isfinite(table).all():
+            raise ValueError(f"{path}: {name} holds values that are not finite.")
     return raw
 
 
