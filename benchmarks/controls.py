@@ -119,7 +119,10 @@ class WithoutDiffusion:
         self.kernel_, S, f = clf._kernel_beliefs(c, mask, S, data, generator)
         self.label_distribution_ = S.numpy()
         self.n_classes_ = mask.shape[1]
-        model = clf._make_model(c.shape[1], self.n_classes_, c.device, generator)
+        model = clf._make_model(
+            clf._make_denoiser(c.shape[1], self.n_classes_, generator).to(c.device),
+            c.device,
+        )
         target = sharpen(S)
 
         def loss(module: nn.Module, rows: Tensor) -> Tensor:

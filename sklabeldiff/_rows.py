@@ -48,7 +48,8 @@ def check_table(X: Any, name: str) -> NDArray[np.float64]:
 
 def refuse_huge(table: NDArray[np.floating], name: str = "X") -> None:
     """Refuse numbers whose squares, summed, would overflow. (n, p)."""
-    if table.size and max(table.max(), -table.min()) > LARGEST:
+    # As Python's numbers: float32 cannot hold the limit.
+    if table.size and max(float(table.max()), -float(table.min())) > LARGEST:
         row, column = np.unravel_index(np.abs(table).argmax(), table.shape)
         raise ValueError(
             f"{name} holds {table[row, column]:g} in row {row}, column {column}, which "
@@ -64,7 +65,7 @@ def _first_that_is_none(X: Any) -> tuple[str, Any] | None:
         table = np.asarray(X, dtype=object) if names is None else X.to_numpy()
     except (TypeError, ValueError, AttributeError):
         return None
-    if table.dtype.kind not in "OUS":
+    if table.dtype.kind not in "OUS" or table.ndim not in (1, 2):
         return None
     for (i, *rest), value in np.ndenumerate(table):
         try:

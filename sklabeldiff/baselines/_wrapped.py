@@ -245,7 +245,8 @@ class CandidateWeightedClassifier(CandidateClassifier):
         labels : ndarray of shape (n_samples,)
             Values of ``classes_``.
         """
-        return self.classes_[self.estimator_.predict(self._scaled(self._checked(X)))]
+        Z = self._scaled(self._checked(X))
+        return self.classes_[self.estimator_.predict(Z)]
 
     def _scaled(self, X: NDArray[np.floating]) -> NDArray[np.float64]:
         return Standardizer(**self.scaler_)(X).astype(np.float64)

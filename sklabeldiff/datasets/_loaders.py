@@ -225,11 +225,11 @@ def _read_npz(path: Path) -> dict[str, Any]:
     raw = read_npz(path, ())
     _check_keys(raw, ("X", "candidates", "y"), path)
     for name in ("X", "candidates", "y"):
-        table, d = raw[name], 1 if name == "y" else 2
-        if table.dtype.kind not in "biuf" or table.ndim != d:
+        table = raw[name]
+        if table.dtype.kind not in "biuf":
             raise ValueError(
-                f"{path}: {name} has the shape {table.shape} and dtype {table.dtype}, "
-                f"where numbers with {d} dimensions are expected."
+                f"{path}: {name} has the dtype {table.dtype}, where numbers are "
+                "expected."
             )
         if not np.isfinite(table).all():
             raise ValueError(f"{path}: {name} holds values that are not finite.")

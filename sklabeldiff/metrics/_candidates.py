@@ -112,6 +112,7 @@ def share(hits: NDArray[np.bool_], sample_weight: ArrayLike | None) -> float:
     """Share of the rows, or of their weight, that are hits. (n,), (n,) -> scalar."""
     if sample_weight is None:
         return float(hits.mean())
+    check_consistent_length(hits, sample_weight)
     weights: NDArray[np.float64] = _check_sample_weight(
         sample_weight, hits, dtype=np.float64, ensure_non_negative=True
     )

@@ -214,7 +214,7 @@ def probabilities(draw: Any, n: int | None = None, C: int | None = None) -> Any:
 
 TABLE_KINDS = (
     *("normal", "normal", "constant", "duplicates", "huge", "tiny", "mixed"),
-    *("denormal", "integers", "float16", "bool", "wide range", "equal rows"),
+    *("denormal", "integers", "float16", "float32", "bool", "wide range", "equal rows"),
     *("near overflow", "sparse", "frame", "objects", "odd", "lists"),
 )
 
@@ -248,6 +248,8 @@ def tables(draw: Any, n: int, odd: bool = True) -> Any:
         X = (1000 * X).astype(draw(st.sampled_from(["i1", "i4", "i8", "u1", "u8"])))
     elif kind == "float16":
         X = X.astype(np.float16)
+    elif kind == "float32":
+        X = X.astype(np.float32)
     elif kind == "bool":
         X = X > 0
     elif kind == "sparse":
