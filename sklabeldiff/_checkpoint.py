@@ -16,6 +16,7 @@ import torch
 from numpy.typing import NDArray
 
 from sklabeldiff._files import write_whole
+from sklabeldiff._parameters import check_folder
 
 STALE_SECONDS = 3600  # after which an unfinished file is nobody's
 
@@ -41,6 +42,7 @@ class Checkpoint:
     ) -> None:
         self.path: Path | None = None
         if folder is not None:
+            check_folder("checkpoint_dir", folder)
             digest = hashlib.sha256(json.dumps(params, default=_whole).encode())
             for array in arrays:
                 digest.update(f"{array.dtype}{array.shape}".encode())

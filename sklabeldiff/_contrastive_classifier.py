@@ -14,7 +14,6 @@ import numpy as np
 import torch
 from numpy.typing import ArrayLike, NDArray
 from scipy.special import logsumexp
-from sklearn.utils import check_random_state
 from torch import Tensor, nn
 from tqdm.auto import tqdm
 
@@ -30,6 +29,7 @@ from sklabeldiff._parameters import (
     check_number,
     check_option,
     check_widths,
+    checked_random_state,
     layer_widths,
 )
 from sklabeldiff._standardize import check_standardize, fit_standardizer
@@ -52,6 +52,7 @@ UPDATES_PER_ROW, MIN_UPDATES, MAX_UPDATES = 0.6, 150, 1000
 IMAGE_EPOCHS = 30
 # queue_size="auto"; for rows, whose network is cheap, comparing takes most of the time.
 ROW_KEYS, IMAGE_KEYS = 512, 4096
+MAX_QUEUE = 2**20
 FIRST_CHANNELS = 64  # of the first maps, as large as the image, of a large network
 
 
@@ -108,7 +109,7 @@ class ContrastiveClassifier(NetworkClassifier):
         data = self._check_fit(as_rows(X, self.image_shape), y)
         check_columns(self.n_features_in_, self.image_shape)
         self._warn_of_warm_up(len(data.X))
-        seed = int(check_random_state(self.random_state).randint(2**31 - 1))
+        seed = int(checked_random_state(self.random_state).randint(2**31 - 1))
         scaler = self._fit_scaler(data)
         network = self._make_network(seed)  # before versions, which may take hours
         inputs = Inputs(scaler, self._pixels(), self._device())
@@ -137,6 +138,7 @@ class ContrastiveClassifier(NetworkClassifier):
     # -- the steps of fit, in order ------------------------------------------------
 
     def _check_params(self) -> None:
+        super()._check_params()
         check_option("backbone", self.backbone, ("auto", "mlp", *NETWORKS))
         check_option("flip", self.flip, (True, False))
         check_standardize(self.standardize)
@@ -145,11 +147,12 @@ class ContrastiveClassifier(NetworkClassifier):
         # Batches are nearly equal: of 3, none has a single row, which has no variance.
         check_number("batch_size", self.batch_size, 3, integer=True)
         check_number("warmup_epochs", self.warmup_epochs, 0, integer=True)
-        for name in ("max_epochs", "queue_size"):
-            check_number(name, getattr(self, name), 1, integer=True, or_word="auto")
+        check_number(
+            "queue_size", self.queue_size, 1, MAX_QUEUE, integer=True, or_word="auto"
+        )
         for name in ("beta", "weight_decay"):
             check_number(name, getattr(self, name), 0)
-        for name in ("tau", "tau_w", "learning_rate"):
+        for name in ("tau", "tau_w"):
             check_number(name, getattr(self, name), 0, open_low=True)
         if not layer_widths(self.hidden):
             raise ValueError("hidden must have the width of one layer at least.")

@@ -156,7 +156,7 @@ def out_of_fold(
     """
     X, target = indexable(X, target)
     splits = _splits(cv, X, target)
-    held_out = np.concatenate([test for _, test in splits])
+    held_out = np.concatenate([np.empty(0, dtype=np.intp), *(t for _, t in splits)])
     _check_partition(held_out, len(target))
     answers = Parallel(n_jobs=n_jobs)(
         delayed(_fit_and_answer)(
@@ -172,11 +172,31 @@ def out_of_fold(
 
 def _splits(cv: Any, X: Any, target: NDArray[Any]) -> list[Any]:
     """Rows to train on and to hold out; of an integer, as a shuffled, seeded KFold."""
-    splitter = check_cv(cv)
     if cv is None or isinstance(cv, Integral):
         Y, _ = encode_candidates(target)
-        return list(folds(Y, splitter.n_splits, RandomState(0)))
-    return list(splitter.split(X, target))
+        return list(folds(Y, check_cv(cv).n_splits, RandomState(0)))
+    if hasattr(cv, "split") and not isinstance(cv, str | bytes):
+        return list(cv.split(X, target))
+    try:
+        n = len(target)
+        return [(_row_numbers(train, n), _row_numbers(test, n)) for train, test in cv]
+    except (TypeError, ValueError, IndexError) as error:
+        raise ValueError(
+            "cv must be a number of folds, a splitter, or an iterable of pairs of row "
+            f"numbers, to train on and to hold out; got {cv!r:.80}."
+        ) from error
+
+
+def _row_numbers(rows: Any, n_rows: int) -> NDArray[np.intp]:
+    """Row numbers, or those of a mask. -> (b,)."""
+    rows = np.asarray(rows)
+    if rows.dtype == bool and rows.shape == (n_rows,):
+        return np.flatnonzero(rows)
+    if rows.ndim != 1 or rows.dtype.kind not in "iu":
+        raise TypeError("no row numbers")
+    if rows.size and not -1 < rows.min() <= rows.max() < n_rows:
+        raise IndexError("no such row")
+    return rows.astype(np.intp)
 
 
 def _fit_and_answer(

@@ -16,8 +16,12 @@ def usable_device(device: str | torch.device) -> torch.device:
     ------
     DeviceError
         If it cannot be used here.
+    TypeError
+        If it is no device.
     """
-    if isinstance(device, str) and device == "auto":
+    if not isinstance(device, str | torch.device):
+        raise TypeError(f"device must be a name, as 'auto' or 'cpu', got {device!r}.")
+    if device == "auto":
         found = torch.accelerator.current_accelerator()
         device = found if found and torch.accelerator.is_available() else "cpu"
     try:

@@ -7,7 +7,10 @@ from contextlib import contextmanager
 from functools import wraps
 from typing import Any, TypeVar
 
+import numpy as np
+
 from sklabeldiff._callbacks import HAVE_CALLBACKS, with_callbacks
+from sklabeldiff.core.training import DivergedError
 
 Method = TypeVar("Method", bound=Callable[..., Any])
 
@@ -18,6 +21,8 @@ CALLER_OF_FIT = 4 + HAVE_CALLBACKS
 def whole_fit(method: Method) -> Method:
     """Decorate `fit`: it has callbacks, and an error leaves the estimator as it was.
 
+    So do beliefs of the training rows that are no numbers: they are an error.
+
     An estimator that was fitted before still predicts as it did, one that was not is
     not fitted. Only `kept_if_interrupted` makes an exception.
     """
@@ -27,7 +32,14 @@ def whole_fit(method: Method) -> Method:
     def fit(self: Any, *args: Any, **kwargs: Any) -> Any:
         before = dict(vars(self))
         try:
-            return with_teardown(self, *args, **kwargs)
+            fitted = with_teardown(self, *args, **kwargs)
+            beliefs = getattr(fitted, "label_distribution_", 0.0)
+            if not np.isfinite(beliefs).all():
+                raise DivergedError(
+                    "what was fitted gives no probabilities for some training rows: "
+                    "numbers overflowed. Lower learning_rate, or check the scale of X."
+                )
+            return fitted
         except BaseException:
             if not vars(self).pop("_kept", False):
                 vars(self).clear()

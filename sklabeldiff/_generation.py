@@ -8,10 +8,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.special import logsumexp
-from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted
 
-from sklabeldiff._parameters import check_number, check_option
+from sklabeldiff._parameters import check_number, check_option, checked_random_state
 
 # EDM takes 18 for small images. Vectors are cheap, and after 18 steps a Gaussian still
 # has 11 to 19 % too much variance; after 32 it is 3 to 5 %.
@@ -73,7 +72,7 @@ class GenerationMixin:
         labels = np.repeat(self._class_numbers(y), n)
         seed = self.seed_
         if random_state is not None:
-            seed = int(check_random_state(random_state).randint(2**31 - 1))
+            seed = int(checked_random_state(random_state).randint(2**31 - 1))
         x = self._model.sample(labels, n_steps, seed).cpu().numpy()
         X: NDArray[np.float64] = self._model.scaler.inverse(x)
         shape = self._as_in_fit("image_shape")

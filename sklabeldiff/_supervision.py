@@ -70,7 +70,12 @@ def known_transition(
         return T
     if noise_rate is not None:
         raise ValueError("give transition_matrix or noise_rate, not both.")
-    T = np.asarray(transition_matrix, dtype=np.float64)
+    try:
+        T = np.asarray(transition_matrix, dtype=np.float64)
+    except (TypeError, ValueError) as error:
+        raise type(error)(
+            f"transition_matrix must be a table of numbers, got {transition_matrix!r}."
+        ) from error
     if T.shape != (n_classes, n_classes):
         raise ValueError(
             f"transition_matrix has shape {T.shape}; {n_classes} classes need "

@@ -14,8 +14,8 @@ from typing import Any, Literal
 import numpy as np
 from numpy.random import RandomState
 from numpy.typing import ArrayLike, NDArray
-from sklearn.utils import check_random_state
 
+from sklabeldiff._parameters import checked_random_state
 from sklabeldiff._vote_forms import count_votes
 
 
@@ -206,7 +206,7 @@ def vote_labels(
     # The ball drawn has a whole number; the classes whose balls all come before it
     # are passed over.
     filled = urn.cumsum(axis=1)
-    uniform = check_random_state(random_state).random_sample(len(urn))
+    uniform = checked_random_state(random_state).random_sample(len(urn))
     ball = (uniform * filled[:, -1]).astype(np.intp)
     code = (filled <= ball[:, None]).sum(axis=1)
     if total.all():

@@ -28,8 +28,10 @@ from sklabeldiff._devices import usable_device
 from sklabeldiff._documented import DocumentedMixin
 from sklabeldiff._fields import Array, Labels, Number, Records, beliefs
 from sklabeldiff._issues import issues_frame
+from sklabeldiff._parameters import check_number, check_verbose
 from sklabeldiff._rows import naming_entries, refuse_huge
 from sklabeldiff._saving import SavingMixin
+from sklabeldiff.core.training import diverged
 from sklabeldiff.metrics._scorers import covering_rate_scorer, true_accuracy
 from sklabeldiff.targets import encode_candidates
 
@@ -138,7 +140,15 @@ class CandidateClassifier(
             not depend on the rows around it. A class that was no candidate of any
             training row has probability 0.
         """
-        return self._without_absent(self._predict_proba(self._checked(X)))
+        P = self._without_absent(self._predict_proba(self._checked(X)))
+        if not np.isfinite(P).all():
+            row = int(np.argmin(np.isfinite(P).all(axis=1)))
+            raise ValueError(
+                f"Row {row} of X gets no probabilities: numbers overflowed on the way. "
+                "If it is far from the training rows, check its values; if it is not, "
+                "fit again with a smaller learning_rate."
+            )
+        return P
 
     def _checked(self, X: ArrayLike) -> NDArray[np.floating]:
         """Rows as the fitted estimator takes them. (n, p)."""
@@ -381,6 +391,17 @@ class NetworkClassifier(CandidateClassifier):
             self.__dict__.pop(name, None)
         return super()._check_fit(X, y)
 
+    # Every network classifier has these parameters.
+    learning_rate: float
+    max_epochs: int | str
+    device: str
+    verbose: int
+
+    def _check_params(self) -> None:
+        check_number("learning_rate", self.learning_rate, 0, open_low=True)
+        check_number("max_epochs", self.max_epochs, 1, integer=True, or_word="auto")
+        check_verbose(self.verbose)
+
     @abstractmethod
     def _build(self, device: torch.device) -> Any:
         """Return the object that predicts, from the fitted arrays.
@@ -408,11 +429,20 @@ class NetworkClassifier(CandidateClassifier):
         return self._fit_params.get(name, getattr(self, name))
 
     def _finish_fit(self, fitted: dict[str, Any]) -> None:
-        """Take over what was fitted. It is built, so that predict changes nothing."""
+        """Take over what was fitted. It is built, so that predict changes nothing.
+
+        Raises
+        ------
+        DivergedError
+            If what was fitted does not predict: the last update may have broken it.
+        """
         self.__dict__.update(fitted)
         self._fit_params = {name: getattr(self, name) for name in self._shaping}
         self._built = None
         self._built_model()
+        P = self._predict_proba(np.zeros((1, self.n_features_in_)))
+        if not np.isfinite(P).all():
+            raise diverged(self.learning_rate)
 
     def _params_to_save(self) -> dict[str, Any]:
         return super()._params_to_save() | dict(self._fit_params)
@@ -430,6 +460,6 @@ class NetworkClassifier(CandidateClassifier):
 
     def _device(self) -> torch.device:
         """Return the device asked for; "auto" is a GPU where there is one."""
-        if self.device == "auto":
+        if isinstance(self.device, str) and self.device == "auto":
             return torch.device("cuda" if torch.cuda.is_available() else "cpu")
         return usable_device(self.device)

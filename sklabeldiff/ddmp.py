@@ -10,7 +10,6 @@ import numpy as np
 import torch
 from numpy.typing import ArrayLike, NDArray
 from sklearn.exceptions import ConvergenceWarning
-from sklearn.utils import check_random_state
 from torch import Tensor
 from tqdm.auto import tqdm
 
@@ -19,7 +18,12 @@ from sklabeldiff._callbacks import FitTask
 from sklabeldiff._checkpoint import Checkpoint
 from sklabeldiff._ddmp_predictor import FIELDS, Predictor, predictor_arrays
 from sklabeldiff._fitting import CALLER_OF_FIT, kept_if_interrupted, whole_fit
-from sklabeldiff._parameters import check_number, check_option
+from sklabeldiff._parameters import (
+    MAX_WIDTH,
+    check_number,
+    check_option,
+    checked_random_state,
+)
 from sklabeldiff._standardize import check_standardize, fit_standardizer
 from sklabeldiff.base import NetworkClassifier, TrainingData
 from sklabeldiff.core import transitions
@@ -316,7 +320,7 @@ class DDMPClassifier(NetworkClassifier):
         self._check_params()
         data = self._check_fit(X, y)
         task = FitTask(self, X, y, self._n_epochs(len(data.X)))
-        seed = int(check_random_state(self.random_state).randint(2**31 - 1))
+        seed = int(checked_random_state(self.random_state).randint(2**31 - 1))
         generator = torch.Generator().manual_seed(seed)
         device = self._device()
 
@@ -357,6 +361,7 @@ class DDMPClassifier(NetworkClassifier):
         return getattr(self, name)
 
     def _check_params(self) -> None:
+        super()._check_params()
         check_option("label_similarity", self.label_similarity, ("jaccard", None))
         check_option("prior_mean", self.prior_mean, ("kernel", "zero"))
         check_option("target", self.target, ("sharp", "soft", "hard", "sample"))
@@ -367,14 +372,13 @@ class DDMPClassifier(NetworkClassifier):
         check_standardize(self.standardize)
         check_neighbors(self.neighbors)
         check_option("preset", self.preset, ("paper", None))
-        for name in (*("n_neighbors", "hidden", "n_sampling_steps", "batch_size"),):
+        check_number("hidden", self.hidden, 1, MAX_WIDTH, integer=True)
+        for name in ("n_neighbors", "n_sampling_steps", "batch_size"):
             check_number(name, getattr(self, name), 1, integer=True)
         check_number("n_timesteps", self.n_timesteps, 1, MAX_TIMESTEPS, integer=True)
         check_number("n_propagations", self.n_propagations, 0, integer=True)
         for name in ("gamma", "eta", "gate"):
             check_number(name, getattr(self, name), 0, 1)
-        check_number("learning_rate", self.learning_rate, 0, open_low=True)
-        check_number("max_epochs", self.max_epochs, 1, integer=True, or_word="auto")
 
     def _graph_beliefs(
         self, c: Tensor, data: TrainingData, seed: int

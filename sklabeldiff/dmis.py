@@ -12,7 +12,6 @@ import numpy as np
 import torch
 from numpy.typing import ArrayLike, NDArray
 from scipy.special import logsumexp
-from sklearn.utils import check_random_state
 from torch import Tensor, nn
 from tqdm.auto import tqdm
 
@@ -30,7 +29,13 @@ from sklabeldiff._first_beliefs import first_beliefs
 from sklabeldiff._fitting import CALLER_OF_FIT, kept_if_interrupted, whole_fit
 from sklabeldiff._generation import GenerationMixin
 from sklabeldiff._image_rows import as_rows, check_columns, checked_shape
-from sklabeldiff._parameters import MAX_LAYERS, check_number, check_option
+from sklabeldiff._parameters import (
+    MAX_LAYERS,
+    MAX_WIDTH,
+    check_number,
+    check_option,
+    checked_random_state,
+)
 from sklabeldiff._standardize import check_standardize, fit_standardizer
 from sklabeldiff._supervision import (
     SUPERVISIONS,
@@ -362,7 +367,7 @@ class DMISClassifier(GenerationMixin, NetworkClassifier):
             self.transition_matrix, self.noise_rate, len(self.classes_)
         )
         self.supervision_ = settled(self.supervision, weights, T is not None)
-        seed = int(check_random_state(self.random_state).randint(2**31 - 10))
+        seed = int(checked_random_state(self.random_state).randint(2**31 - 10))
         device = self._device()
         scaler = self._fit_scaler(data)
         x = torch.as_tensor(scaler(data.X), device=device)
@@ -401,6 +406,7 @@ class DMISClassifier(GenerationMixin, NetworkClassifier):
     # -- the steps of fit, in order ------------------------------------------------
 
     def _check_params(self) -> None:
+        super()._check_params()
         check_option("supervision", self.supervision, SUPERVISIONS)
         if not isinstance(self.backbone, nn.Module):
             check_option("backbone", self.backbone, ("auto", "mlp", "unet"))
@@ -410,18 +416,22 @@ class DMISClassifier(GenerationMixin, NetworkClassifier):
         check_option("weighting", self.weighting, WEIGHTINGS)
         check_standardize(self.standardize)
         check_prior(self.class_prior)
-        for name in ("hidden", "n_sampling_steps", "n_draws", "batch_size"):
+        check_number("hidden", self.hidden, 1, MAX_WIDTH, integer=True)
+        for name in ("n_sampling_steps", "n_draws", "batch_size"):
             check_number(name, getattr(self, name), 1, integer=True)
         check_number("n_blocks", self.n_blocks, 1, MAX_LAYERS, integer=True)
-        for name in ("max_epochs", "n_training_levels"):
-            check_number(name, getattr(self, name), 1, integer=True, or_word="auto")
+        check_number(
+            "n_training_levels", self.n_training_levels, 1, integer=True, or_word="auto"
+        )
         for name in ("top_k", "n_neighbors"):
             if getattr(self, name) is not None:
                 check_number(name, getattr(self, name), 1, integer=True)
         check_number("cls_weight", self.cls_weight, 0, or_word="auto")
         check_number("ema_fraction", self.ema_fraction, 0, 1)
-        for name in ("learning_rate", "posterior_temperature", "interval_length"):
-            check_number(name, getattr(self, name), 0, open_low=True)
+        check_number(
+            "posterior_temperature", self.posterior_temperature, 0, open_low=True
+        )
+        check_number("interval_length", self.interval_length, 0.01, 1000)
         if self.image_shape is not None:
             checked_shape(self.image_shape)
         elif self._backbone() == "unet":

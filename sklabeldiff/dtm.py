@@ -13,7 +13,6 @@ from typing import Any, ClassVar, Self
 import numpy as np
 import torch
 from numpy.typing import ArrayLike, NDArray
-from sklearn.utils import check_random_state
 from torch import Tensor, nn
 from tqdm.auto import tqdm
 
@@ -34,6 +33,7 @@ from sklabeldiff._parameters import (
     check_number,
     check_option,
     check_widths,
+    checked_random_state,
     layer_widths,
 )
 from sklabeldiff._standardize import check_standardize, fit_standardizer
@@ -350,7 +350,7 @@ class DTMClassifier(NetworkClassifier):
         check_given(data, self.classes_)
         self._check_size(len(data.X))
         # Seeds of later stages count on from this one.
-        seed = int(check_random_state(self.random_state).randint(2**31 - 10))
+        seed = int(checked_random_state(self.random_state).randint(2**31 - 10))
         device = self._device()
         with without_values():  # a module that does not fit is refused before work
             self._make_classifier()
@@ -415,6 +415,7 @@ class DTMClassifier(NetworkClassifier):
     # -- the steps of fit, in order ------------------------------------------------
 
     def _check_params(self) -> None:
+        super()._check_params()
         check_option("group_estimator", self.group_estimator, ("dirichlet", "volmin"))
         check_option(
             "responsibility_source", self.responsibility_source, ("auto", *SOURCES)
@@ -431,9 +432,7 @@ class DTMClassifier(NetworkClassifier):
         check_widths("hidden", self.hidden)
         check_number("kappa", self.kappa, 0)
         check_number("volume_penalty", self.volume_penalty, 0)
-        check_number("learning_rate", self.learning_rate, 0, open_low=True)
         check_number("n_groups", self.n_groups, 1, integer=True, or_word="auto")
-        check_number("max_epochs", self.max_epochs, 1, integer=True, or_word="auto")
         check_number(
             "validation_fraction", self.validation_fraction, 0, 0.5, or_word="per_class"
         )

@@ -21,11 +21,12 @@ from sklearn.model_selection import (
     StratifiedKFold,
     StratifiedShuffleSplit,
 )
-from sklearn.utils import _safe_indexing, check_random_state, indexable
+from sklearn.utils import _safe_indexing, indexable
 from sklearn.utils.validation import check_consistent_length
 
 from sklabeldiff._cross_val import cross_val_proba
 from sklabeldiff._label_forms import factorize, make_missing, plain, unwrap
+from sklabeldiff._parameters import checked_random_state
 from sklabeldiff._stratification import (
     each_held_out,
     folds,
@@ -151,7 +152,7 @@ class CandidateStratifiedKFold(StratifiedKFold):
         """
         Y, _ = encode_candidates(y)
         check_consistent_length(X, Y)
-        rng = check_random_state(self.random_state) if self.shuffle else None
+        rng = checked_random_state(self.random_state) if self.shuffle else None
         yield from folds(Y, self.n_splits, rng)
 
 
@@ -241,7 +242,7 @@ class RepeatedCandidateStratifiedKFold(RepeatedStratifiedKFold):
         n_splits = self.cv(**self.cvargs).n_splits
         Y, _ = encode_candidates(y)
         check_consistent_length(X, Y)
-        rng = check_random_state(self.random_state)
+        rng = checked_random_state(self.random_state)
         for _ in range(self.n_repeats):
             yield from folds(Y, n_splits, rng, surest_first=False)
 
@@ -351,7 +352,7 @@ class CandidateStratifiedShuffleSplit(StratifiedShuffleSplit):
         Y, _ = encode_candidates(y)
         check_consistent_length(X, Y)
         sizes = self._sizes(len(Y))
-        w, rng = strata_weights(Y), check_random_state(self.random_state)
+        w, rng = strata_weights(Y), checked_random_state(self.random_state)
         for _ in range(self.n_splits):
             part = train_and_test(w, sizes, rng)
             train, test = np.flatnonzero(part == 0), np.flatnonzero(part == 1)
@@ -464,7 +465,7 @@ class CandidateStratifiedGroupKFold(StratifiedGroupKFold):
                 f"n_splits={self.n_splits} folds need as many groups, but there are "
                 f"{n_groups}. Lower n_splits."
             )
-        rng = check_random_state(self.random_state) if self.shuffle else None
+        rng = checked_random_state(self.random_state) if self.shuffle else None
         fold = stratify_groups(strata_weights(Y), group, self.n_splits, rng)
         yield from each_held_out(fold, self.n_splits)
 

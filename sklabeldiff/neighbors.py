@@ -11,13 +11,12 @@ import torch
 from numpy.typing import ArrayLike, NDArray
 from scipy.sparse import csr_matrix
 from sklearn.base import BaseEstimator, TransformerMixin, clone
-from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from sklabeldiff._documented import DocumentedMixin
 from sklabeldiff._fitting import CALLER_OF_FIT
 from sklabeldiff._optional import require
-from sklabeldiff._parameters import check_number
+from sklabeldiff._parameters import check_number, checked_random_state
 from sklabeldiff.core.graph import Rows, Search, nearest_neighbours, without_self
 
 EXACT_ROWS = 100_000  # with neighbors="auto"; above, all pairs take minutes
@@ -111,7 +110,7 @@ class ApproximateNeighbors(TransformerMixin, DocumentedMixin, BaseEstimator):
         index.cp.niter = N_ITERATIONS
         index.cp.max_points_per_centroid = POINTS_PER_LIST
         index.cp.min_points_per_centroid = 1
-        index.cp.seed = int(check_random_state(self.random_state).randint(2**31 - 1))
+        index.cp.seed = int(checked_random_state(self.random_state).randint(2**31 - 1))
         index.train(rows)
         index.add(rows)
         self.index_, self.n_samples_fit_ = index, n
@@ -182,7 +181,8 @@ class ApproximateNeighbors(TransformerMixin, DocumentedMixin, BaseEstimator):
 
 def check_neighbors(neighbors: Any) -> None:
     """Refuse what is neither a word nor a transformer."""
-    if neighbors in ("auto", "exact") or hasattr(neighbors, "fit_transform"):
+    is_word = isinstance(neighbors, str) and neighbors in ("auto", "exact")
+    if is_word or hasattr(neighbors, "fit_transform"):
         return
     raise ValueError(
         "neighbors must be 'auto', 'exact' or a transformer such as "

@@ -192,6 +192,11 @@ class TestDenoisingPath:
         with pytest.raises(ValueError, match=r"\(n_rows, n_states, n_classes\)"):
             DenoisingPathDisplay.from_predictions([2, 1], np.zeros((1, 3, 2)))
 
+    @pytest.mark.parametrize("states", ["a", [[["a"]]], [[[np.nan, 1]]], [[1], [1, 2]]])
+    def test_what_are_no_numbers_is_refused(self, states):
+        with pytest.raises(ValueError, match=r"states (must be an array|holds NaN)"):
+            DenoisingPathDisplay.from_predictions([1], states)
+
     def test_estimator_without_a_path_is_refused(self, data):
         X, Y, _ = data
         model = PLKNNClassifier().fit(X, Y)
@@ -309,6 +314,19 @@ class TestTrainingCurve:
     def test_history_without_a_loss_is_refused(self):
         with pytest.raises(ValueError, match="No entry"):
             TrainingCurveDisplay.from_predictions([{"epoch": 0}])
+
+    @pytest.mark.parametrize(
+        ("log", "error", "text"),
+        [
+            ({"loss": 1.0}, ValueError, r'entry 1 of history has no "epoch"'),
+            ({"epoch": "a", "loss": 1.0}, TypeError, r"entry 1 .* has the epoch 'a'"),
+            ({"epoch": 1, "loss": np.inf}, TypeError, r"entry 1 .* has the loss inf"),
+            ([1, 0.5], TypeError, r"entry 1 of history is \[1, 0.5\], not a dict"),
+        ],
+    )
+    def test_what_is_no_history_is_refused(self, log, error, text):
+        with pytest.raises(error, match=text):
+            TrainingCurveDisplay.from_predictions([{"epoch": 0, "loss": 1.0}, log])
 
 
 class TestReliability:

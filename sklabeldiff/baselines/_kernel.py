@@ -7,12 +7,11 @@ from typing import Any, ClassVar, Self
 import numpy as np
 import torch
 from numpy.typing import ArrayLike, NDArray
-from sklearn.utils import check_random_state
 
 from sklabeldiff._callbacks import FitTask
 from sklabeldiff._fields import Array
 from sklabeldiff._fitting import whole_fit
-from sklabeldiff._parameters import check_number
+from sklabeldiff._parameters import check_number, checked_random_state
 from sklabeldiff._standardize import (
     SCALER_FIELD,
     check_standardize,
@@ -178,7 +177,7 @@ class KernelPropagationClassifier(CandidateClassifier):
         self._check_params()
         data = self._check_fit(X, y)
         task = FitTask(self, X, y)
-        rng = check_random_state(self.random_state)
+        rng = checked_random_state(self.random_state)
         scaler = fit_standardizer(data, self.standardize, self.n_neighbors)
         Z = scaler(data.X)
         S0 = graph_beliefs(Z, data.Y, data.Ybar, self.n_neighbors, self.n_propagations)

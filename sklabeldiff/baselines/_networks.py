@@ -15,7 +15,6 @@ from typing import Any, ClassVar, Self
 import numpy as np
 import torch
 from numpy.typing import ArrayLike, NDArray
-from sklearn.utils import check_random_state
 from torch import Tensor, nn
 from tqdm.auto import tqdm
 
@@ -23,7 +22,12 @@ from sklabeldiff._arrays import load_arrays, state_arrays, without_values
 from sklabeldiff._callbacks import FitTask
 from sklabeldiff._fields import Parts
 from sklabeldiff._fitting import kept_if_interrupted, whole_fit
-from sklabeldiff._parameters import check_number, check_widths, layer_widths
+from sklabeldiff._parameters import (
+    check_number,
+    check_widths,
+    checked_random_state,
+    layer_widths,
+)
 from sklabeldiff._standardize import (
     SCALER_FIELD,
     check_standardize,
@@ -146,7 +150,7 @@ class _SetLossClassifier(NetworkClassifier):
         data = self._check_fit(X, y)
         epochs = n_epochs(self.max_epochs, len(data.X), self.batch_size)
         task = FitTask(self, X, y, epochs)
-        seed = int(check_random_state(self.random_state).randint(2**31 - 1))
+        seed = int(checked_random_state(self.random_state).randint(2**31 - 1))
         device = self._device()
 
         scaler = fit_standardizer(data, self.standardize)
@@ -181,12 +185,11 @@ class _SetLossClassifier(NetworkClassifier):
         return self
 
     def _check_params(self) -> None:
+        super()._check_params()
         check_widths("hidden", self.hidden)
         check_number("batch_size", self.batch_size, 1, integer=True)
-        check_number("learning_rate", self.learning_rate, 0, open_low=True)
         check_number("weight_decay", self.weight_decay, 0)
         check_standardize(self.standardize)
-        check_number("max_epochs", self.max_epochs, 1, integer=True, or_word="auto")
 
     def _make_network(self, n_features: int, seed: int = 0) -> nn.Module:
         generator = torch.Generator().manual_seed(seed)

@@ -9,7 +9,6 @@ from typing import Any, ClassVar, Self
 import numpy as np
 import torch
 from numpy.typing import ArrayLike, NDArray
-from sklearn.utils import check_random_state
 from torch import Tensor, nn
 from tqdm.auto import tqdm
 
@@ -17,7 +16,12 @@ from sklabeldiff._arrays import load_arrays, state_arrays, without_values
 from sklabeldiff._callbacks import FitTask
 from sklabeldiff._fields import ROUNDING, Number, Parts, beliefs
 from sklabeldiff._fitting import whole_fit
-from sklabeldiff._parameters import check_number, check_widths, layer_widths
+from sklabeldiff._parameters import (
+    check_number,
+    check_widths,
+    checked_random_state,
+    layer_widths,
+)
 from sklabeldiff._standardize import (
     SCALER_FIELD,
     check_standardize,
@@ -209,7 +213,7 @@ class VolMinNetClassifier(NetworkClassifier):
         self._check_params()
         data = self._check_fit(X, y)
         check_given(data, self.classes_)
-        seed = int(check_random_state(self.random_state).randint(2**31 - 1))
+        seed = int(checked_random_state(self.random_state).randint(2**31 - 1))
         device = self._device()
 
         scaler = fit_standardizer(data, self.standardize)
@@ -236,12 +240,11 @@ class VolMinNetClassifier(NetworkClassifier):
         return self
 
     def _check_params(self) -> None:
+        super()._check_params()
         check_widths("hidden", self.hidden)
         check_number("volume_penalty", self.volume_penalty, 0)
         check_number("batch_size", self.batch_size, 1, integer=True)
-        check_number("learning_rate", self.learning_rate, 0, open_low=True)
         check_standardize(self.standardize)
-        check_number("max_epochs", self.max_epochs, 1, integer=True, or_word="auto")
         check_number(
             "validation_fraction", self.validation_fraction, 0, 0.5, or_word="per_class"
         )

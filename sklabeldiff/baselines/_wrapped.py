@@ -167,6 +167,8 @@ class CandidateWeightedClassifier(CandidateClassifier):
         self._check_params()
         if self.estimator is None:
             estimator = LogisticRegression(max_iter=MAX_ITER)
+        elif not hasattr(self.estimator, "fit") or isinstance(self.estimator, type):
+            raise TypeError(f"estimator must be a classifier, got {self.estimator!r}.")
         else:
             estimator = clone(self.estimator)
         if self.labels == "weighted" and not has_fit_parameter(

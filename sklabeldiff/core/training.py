@@ -162,8 +162,8 @@ class DivergedError(ValueError):
 def diverged(learning_rate: float) -> DivergedError:
     """Error to raise then. Made here: an error with other arguments does not pickle."""
     return DivergedError(
-        "training diverged: the loss is not finite. Lower learning_rate (it is "
-        f"{learning_rate:g}), or check the scale of X."
+        "training diverged: the loss or a weight is not finite. Lower learning_rate "
+        f"(it is {learning_rate:g}), or check the scale of X."
     )
 
 
@@ -282,7 +282,7 @@ class Trainer:
         KeyboardInterrupt
             When interrupted; the weights of the last update are kept.
         DivergedError
-            If the loss is not finite.
+            If the loss or a weight is not finite.
         """
         before = self.n_epochs
         try:
@@ -292,7 +292,9 @@ class Trainer:
         if self.n_epochs < before + n_epochs and not self.stopped:
             # skorch ends a fit quietly on Ctrl-C; a search around it must stop too.
             raise KeyboardInterrupt
-        if not math.isfinite(self.losses[-1]):
+        # The loss is from before the last update, the weights are from after it.
+        weights = torch.stack(torch._foreach_norm(list(self.averaged.values())))
+        if not math.isfinite(self.losses[-1] + weights.sum().item()):
             raise diverged(self.learning_rate)
         return self.losses[-1]
 

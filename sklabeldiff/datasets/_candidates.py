@@ -20,8 +20,9 @@ from numpy.typing import ArrayLike, NDArray
 from sklearn.base import clone
 from sklearn.neural_network import MLPClassifier
 from sklearn.preprocessing import StandardScaler
-from sklearn.utils import check_consistent_length, check_random_state
+from sklearn.utils import check_consistent_length
 
+from sklabeldiff._parameters import checked_random_state
 from sklabeldiff._rows import check_table
 from sklabeldiff.targets import encode_candidates
 
@@ -167,7 +168,7 @@ def make_candidate_sets(
         raise ValueError(f"kind={kind!r} is not one of {', '.join(map(repr, _KINDS))}.")
     _check_rate(rate, kind)
     codes, n_classes = _true_classes(y)
-    rng = check_random_state(random_state)
+    rng = checked_random_state(random_state)
     # Drawn first, so that an annotator and its probabilities give the same sets.
     draws = rng.random_sample((codes.size, n_classes))
 

@@ -22,8 +22,9 @@ from scipy.optimize import brentq
 from scipy.special import softmax
 from scipy.stats import truncnorm
 from sklearn.preprocessing import minmax_scale
-from sklearn.utils import check_consistent_length, check_random_state
+from sklearn.utils import check_consistent_length
 
+from sklabeldiff._parameters import checked_random_state
 from sklabeldiff._rows import check_table
 from sklabeldiff.datasets._candidates import _annotator_proba, _true_classes
 
@@ -152,7 +153,7 @@ def make_noisy_labels(
     if n_dimensions != 1:
         raise ValueError(f"y has {n_dimensions} dimensions: give one label a row.")
     codes, n_classes = _true_classes(y)
-    rng = check_random_state(random_state)
+    rng = checked_random_state(random_state)
     if kind == "parts":
         transition = _parts(_features(X, codes, scale), n_classes, rate, rng)
     elif kind == "pmd":

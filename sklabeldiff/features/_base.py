@@ -34,7 +34,12 @@ from sklabeldiff._devices import usable_device
 from sklabeldiff._documented import DocumentedMixin
 from sklabeldiff._fields import Labels, Number
 from sklabeldiff._fitting import whole_fit
-from sklabeldiff._parameters import check_number, check_option
+from sklabeldiff._parameters import (
+    check_folder,
+    check_number,
+    check_option,
+    check_verbose,
+)
 from sklabeldiff._saving import SavingMixin
 
 from ._encoding import Encoder, Rows, Source, cut
@@ -254,6 +259,9 @@ class FeatureExtractor(
     def _check_params(self) -> None:
         """Check the shared parameters, before any work."""
         check_number("batch_size", self.batch_size, 1, integer=True)
+        check_verbose(self.verbose)
+        if self.cache_dir is not None:
+            check_folder("cache_dir", self.cache_dir)
         check_option("cache_dtype", self.cache_dtype, ("float32", "float16"))
         check_option("on_error", self.on_error, ("raise", "nan"))
         _resolve(self.device, self.precision)

@@ -39,11 +39,16 @@ def sort_images(X: Any) -> tuple[str, Any]:
         return "stream", _single_images(X)
     if not hasattr(X, "shape") and not isinstance(X, (list, tuple)):
         X = np.asarray(X)
+    if getattr(X, "shape", (1,)) == ():
+        raise TypeError(f"X is {X!r:.60}, no collection of images.")
     items = _as_items(X)
     if items is not None:
         return "items", items
     if not hasattr(X, "shape"):
-        X = np.asarray(X)  # nested lists of numbers
+        try:
+            X = np.asarray(X)  # nested lists of numbers
+        except ValueError as error:
+            raise ValueError(f"X is a ragged list of numbers. {_SHAPES}") from error
     if len(X.shape) < 3:
         return "rows", _to_numpy(X) if isinstance(X, torch.Tensor) else X
     array = channels_last(X, ndim=4)

@@ -81,7 +81,8 @@ class ArrayImages:
     def head(self) -> ArrayImages:
         """Give the first image alone."""
         value_range = (self._low, self._high)
-        return ArrayImages(self._array[:1], value_range, self.first_row, self.bad_rows)
+        bad_rows: BadRows | None = None if self.bad_rows is None else {}
+        return ArrayImages(self._array[:1], value_range, self.first_row, bad_rows)
 
     def keys(self) -> list[bytes | None]:
         """Name every image by its content."""
@@ -166,7 +167,8 @@ class ListImages:
 
     def head(self) -> ListImages:
         """Give the first image alone."""
-        return ListImages(self._items[:1], self._range, self.first_row, self.bad_rows)
+        bad_rows: BadRows | None = None if self.bad_rows is None else {}
+        return ListImages(self._items[:1], self._range, self.first_row, bad_rows)
 
     def keys(self) -> list[bytes | None]:
         """Name every image by its content; a file by its bytes, without decoding it."""
@@ -210,6 +212,8 @@ class ListImages:
                     f"folder is {Path.cwd()}). Mend the path or drop the row."
                 )
             return item
+        if is_pil(item) and 0 in item.size:
+            raise ValueError(f"row {row} is a PIL image without pixels. Drop the row.")
         if is_pil(item) or isinstance(item, ArrayImages):
             return item
         if not isinstance(item, (np.ndarray, torch.Tensor)):

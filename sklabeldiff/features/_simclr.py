@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import torch
-from sklearn.utils import Tags, check_random_state
+from sklearn.utils import Tags
 from sklearn.utils.validation import check_is_fitted
 from torch import Tensor
 from torch.nn.functional import normalize as unit_length
@@ -31,9 +31,9 @@ from sklabeldiff._checkpoint import Checkpoint
 from sklabeldiff._fields import Choice, Number, Parts, Records
 from sklabeldiff._fitting import CALLER_OF_FIT, kept_if_interrupted, whole_fit
 from sklabeldiff._image_views import RandomViews, normalize
-from sklabeldiff._parameters import check_number, check_option
+from sklabeldiff._parameters import check_number, check_option, checked_random_state
 from sklabeldiff.core.contrastive import ContrastiveNetwork, contrastive_trainer
-from sklabeldiff.core.training import EpochListener, Trainer, n_batches
+from sklabeldiff.core.training import EpochListener, Trainer, diverged, n_batches
 
 from ._base import _resolve
 from ._encoding import Encoder
@@ -45,6 +45,7 @@ if TYPE_CHECKING:
     from PIL.Image import Image
 
 # max_epochs="auto": so many updates, within these bounds of passes over the images.
+MAX_IMAGE_SIZE = 4096
 MAX_UPDATES, MIN_EPOCHS, MAX_EPOCHS = 1000, 5, 100
 N_STAGES = 20  # a checkpoint is written after each of them
 
@@ -272,7 +273,7 @@ class SimCLRFeatures(ImageExtractor):
         pixels = self._training_pixels(X)
         epochs = self._n_epochs(len(pixels))
         task = FitTask(self, X, y, epochs)
-        seed = int(check_random_state(self.random_state).randint(2**31 - 1))
+        seed = int(checked_random_state(self.random_state).randint(2**31 - 1))
 
         listener = task.listener(self._learnt)
         trainer = self._make_trainer(pixels, views, epochs, seed, listener)
@@ -280,7 +281,11 @@ class SimCLRFeatures(ImageExtractor):
 
         def finish() -> None:
             self.__dict__.update(self._learnt(trainer))
-            self._encoder()  # transform must not change the transformer
+            encoder = self._encoder()  # transform must not change the transformer
+            with torch.inference_mode():
+                tried = encoder.encode(pixels[:1].to(encoder.device))
+            if not tried.isfinite().all():
+                raise diverged(self.learning_rate)
 
         with kept_if_interrupted(self, finish, trainer.has_learnt):
             self._train(trainer, epochs, checkpoint)
@@ -292,7 +297,7 @@ class SimCLRFeatures(ImageExtractor):
     def _check_training(self) -> RandomViews:
         """Check the parameters that `ImageExtractor` does not know."""
         check_option("network", self.network, tuple(NETWORKS))
-        check_number("image_size", self.image_size, 1, integer=True)
+        check_number("image_size", self.image_size, 1, MAX_IMAGE_SIZE, integer=True)
         check_number("max_epochs", self.max_epochs, 0, integer=True, or_word="auto")
         check_number("learning_rate", self.learning_rate, 0, open_low=True)
         check_number("temperature", self.temperature, 0, open_low=True)

@@ -9,10 +9,12 @@ from numpy.typing import ArrayLike, NDArray
 
 from sklabeldiff._label_columns import columns_of, not_a_class
 from sklabeldiff._optional import require
+from sklabeldiff._parameters import check_number
 from sklabeldiff.plotting._style import (
     MAX_TICKS,
     SHARES,
     TRUTH,
+    as_numbers,
     classes_or_numbers,
     fitted,
     name_texts,
@@ -184,16 +186,20 @@ class BeliefDisplay:
         Y, labels = encode_candidates(y, None if is_matrix else classes)
         if is_matrix:
             labels = classes_or_numbers(classes, Y.shape[1])
-        after = np.asarray(y_proba, dtype=float)
+        after = as_numbers("y_proba", y_proba)
         start = Y / Y.sum(axis=1, keepdims=True) if before is None else before
-        start = np.asarray(start, dtype=float)
+        start = as_numbers("before", start)
         for name, S in {"y_proba": after, "before": start}.items():
             if S.shape != Y.shape:
                 raise ValueError(f"{name} has shape {S.shape}; y means {Y.shape}.")
         if rows is None:
+            check_number("n_rows", n_rows, 1, integer=True)
             changed = np.abs(after - start).sum(axis=1)
             rows = np.argsort(-changed, kind="stable")[:n_rows]
-        shown = np.asarray(rows, dtype=np.intp)
+        shown = np.asarray(rows)
+        if shown.ndim != 1 or not np.isin(shown, np.arange(len(Y))).all():
+            raise ValueError(f"rows must be numbers of rows below {len(Y)}.")
+        shown = shown.astype(np.intp)
         truth = None
         if true_labels is not None:
             known = np.asarray(true_labels)

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from sklabeldiff._label_columns import candidate_mask
+from sklabeldiff._parameters import check_number
 from sklabeldiff.plotting._style import draw_heat_map, fitted, name_texts, take_axes
 
 
@@ -144,6 +145,7 @@ class CooccurrenceDisplay:
         """
         self.shown_ = np.arange(len(self.classes))
         title = ""
+        check_number("max_classes", max_classes, 1, integer=True)
         if len(self.classes) > max_classes:
             company = self.shares * self.n_sets[:, None]  # sets that hold both
             np.fill_diagonal(company, 0)

@@ -13,6 +13,7 @@ from sklabeldiff.plotting._style import (
     GREY,
     LINES,
     MARKERS,
+    as_numbers,
     classes_or_numbers,
     fitted,
     name_texts,
@@ -150,7 +151,7 @@ class DenoisingPathDisplay:
         ValueError
             If the shapes do not agree.
         """
-        path, at = np.asarray(states, dtype=float), np.asarray(steps)
+        path, at = as_numbers("states", states), as_numbers("steps", steps)
         if path.ndim != 3 or at.shape != path.shape[1:2]:
             raise ValueError(
                 f"states has shape {path.shape} and steps {at.shape}; they should be "

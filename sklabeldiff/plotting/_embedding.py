@@ -10,11 +10,13 @@ from sklearn.decomposition import PCA
 from sklearn.utils.validation import check_consistent_length
 
 from sklabeldiff._issues import self_consistency
+from sklabeldiff._parameters import check_number
 from sklabeldiff._report.beliefs import judge, read_labels
 from sklabeldiff.plotting._style import (
     COLOURS,
     GREY,
     MARKERS,
+    as_numbers,
     name_texts,
     take_axes,
 )
@@ -179,15 +181,16 @@ class EmbeddingDisplay:
             If the shapes do not agree.
         """
         places, labels, doubt = (
-            np.asarray(points),
+            as_numbers("points", points),
             np.asarray(believed),
-            np.asarray(score),
+            as_numbers("score", score),
         )
         if places.shape != (len(labels), 2) or doubt.shape != labels.shape:
             raise ValueError(
                 f"points has shape {places.shape}, believed {labels.shape} and score "
                 f"{doubt.shape}; they should be (n, 2), (n,) and (n,)."
             )
+        check_number("n_suspects", n_suspects, 0, integer=True)
         order = np.argsort(doubt, kind="stable")
         suspects = order[doubt[order] < 0.5][:n_suspects]
         known = np.unique(labels) if classes is None else np.asarray(classes)

@@ -56,6 +56,19 @@ def take_axes(ax: Any, n: int, size: tuple[float, float]) -> NDArray[Any]:
     return axes
 
 
+def as_numbers(name: str, values: Any) -> NDArray[np.float64]:
+    """Array of finite numbers, which the user calls `name`."""
+    try:
+        array = np.asarray(values, dtype=np.float64)
+    except (TypeError, ValueError) as error:
+        raise type(error)(
+            f"{name} must be an array of numbers, got {values!r:.60}."
+        ) from error
+    if not np.isfinite(array).all():
+        raise ValueError(f"{name} holds NaN or infinity.")
+    return array
+
+
 def name_texts(classes: Any) -> list[str]:
     """Class names to be drawn: short, on one line, never taken for mathematics."""
     texts = []

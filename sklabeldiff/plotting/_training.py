@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Mapping, Sequence
 from itertools import pairwise
+from numbers import Real
 from typing import Any, Self
 
 import numpy as np
@@ -92,11 +94,11 @@ class TrainingCurveDisplay:
         Raises
         ------
         ValueError
-            If no entry has a loss.
+            If no entry has a loss, or one has no epoch.
+        TypeError
+            If an entry is no dict, or its epoch or loss no number.
         """
-        if not any("loss" in log for log in history):
-            raise ValueError('No entry of history has a "loss".')
-        return cls(list(history)).plot(ax=ax)
+        return cls(_checked(history)).plot(ax=ax)
 
     def plot(self, ax: Any = None) -> Self:
         """Draw a panel for each training.
@@ -126,7 +128,7 @@ class TrainingCurveDisplay:
             self._mark_refreshes(axes, [log for log in logs if "refreshed" in log])
             axes.set_xlabel("epoch")
             if len(trainings) > 1:
-                axes.set_title(learnt[0].get("stage", ""))
+                axes.set_title(str(logs[0].get("stage", "")))
         self.axes_[0].set_ylabel("loss")
         return self
 
@@ -146,6 +148,26 @@ class TrainingCurveDisplay:
                 )
         if refreshes:
             axes.legend(fontsize=8)
+
+
+def _checked(history: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Refuse what is no history."""
+    logs = list(history)
+    for i, log in enumerate(logs):
+        if not isinstance(log, Mapping):
+            raise TypeError(f"entry {i} of history is {log!r:.60}, not a dict.")
+        if "epoch" not in log:
+            raise ValueError(f'entry {i} of history has no "epoch": {log!r:.60}.')
+        for name in ("epoch", "loss"):
+            value = log.get(name, 0)
+            if not isinstance(value, Real) or math.isinf(value):
+                raise TypeError(
+                    f"entry {i} of history has the {name} {value!r:.60}, which is no "
+                    "number that can be drawn."
+                )
+    if not any("loss" in log for log in logs):
+        raise ValueError('No entry of history has a "loss".')
+    return logs
 
 
 def _trainings(history: list[dict[str, Any]]) -> list[list[dict[str, Any]]]:

@@ -7,6 +7,7 @@ import pandas as pd
 import pytest
 import torch
 from PIL import Image
+from sklearn.base import clone
 
 from sklabeldiff.features._images import ListImages
 
@@ -204,6 +205,31 @@ def test_decompression_bomb_is_named(paths, monkeypatch):
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", H * W // 2 - 1)
     with pytest.raises(ValueError, match=r"row 0: .*0.png' cannot .*bomb.*Replace"):
         ListImages(paths, None).check([0])
+
+
+def test_a_bad_row_after_a_bad_first_row(encoder):
+    """The first row alone tells the width: rows that are bad do not count there."""
+    grey, empty = np.zeros((H, W, 3), np.uint8), np.zeros((0, H, W, 3), np.uint8)
+    X = [Image.new("I", (W, H)), grey, empty]
+    with pytest.warns(UserWarning, match="2 rows of X cannot be read"):
+        features = clone(encoder).set_params(on_error="nan").fit_transform(X)
+    assert np.isnan(features).all(axis=1).tolist() == [True, False, True]
+
+
+@pytest.mark.parametrize("X", [np.float16(1), np.array(None), torch.tensor(1)])
+def test_a_scalar_is_no_collection(encoder, X):
+    with pytest.raises(TypeError, match="no collection of images"):
+        encoder.transform(X)
+
+
+def test_a_pil_image_without_pixels_is_named(encoder):
+    with pytest.raises(ValueError, match="row 0 is a PIL image without pixels"):
+        encoder.transform([Image.new("I;16", (0, 4))])
+
+
+def test_ragged_numbers_are_no_images(encoder):
+    with pytest.raises(ValueError, match="X is a ragged list of numbers"):
+        encoder.transform([[0.5], [0.5, 0.1]])
 
 
 def test_truncated_pil_image_is_named_before_the_network_runs(idle, paths, tmp_path):

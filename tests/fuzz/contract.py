@@ -19,9 +19,16 @@ INTERNAL = re.compile(
     r"|Buffer dtype|boolean index|zero-size|Overflow|too large to convert|Cannot cast"
 )
 
+# After these words comes what others said of an entry or a file.
+QUOTING = ("which is no number (", "is damaged (", "cannot be read as an image (")
 
-def outcome(function: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+
+def outcome(
+    function: Callable[..., Any], *args: Any, keep_error: bool = False, **kwargs: Any
+) -> Any:
     """Call, and return the answer, or REFUSED where the input is refused properly.
+
+    With ``keep_error`` the error goes on, for whoever looks at it closer.
 
     Warnings are the user's business, but for those of numpy: they tell of numbers that
     are none.
@@ -35,7 +42,9 @@ def outcome(function: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
             message = str(error)
             assert len(message) > 10, repr(error)
             # What others say of an entry or a file is quoted, after what we say.
-            quoted = "which is no number (" in message or "is damaged (" in message
-            clear = quoted or not INTERNAL.search(message)
-            assert clear, f"unclear: {error!r}"
+            quoted = any(words in message for words in QUOTING)
+            inner = INTERNAL.search(message)
+            assert quoted or not inner, f"unclear, {inner!r}: {error!r}"
+            if keep_error:
+                raise
             return REFUSED

@@ -1,0 +1,182 @@
+"""Parameters that fit refuses: by name, with what was given, before any training."""
+
+import numpy as np
+import pandas as pd
+import pytest
+from sklearn.datasets import load_iris
+from sklearn.linear_model import LogisticRegression
+
+from sklabeldiff import CADClassifier, DDMPClassifier, DMISClassifier, DTMClassifier
+from sklabeldiff._parameters import check_folder, check_number, check_option
+from sklabeldiff.baselines import (
+    CandidateWeightedClassifier,
+    CCClassifier,
+    KernelPropagationClassifier,
+    PLKNNClassifier,
+)
+from sklabeldiff.calibration import CandidateCalibratedClassifier
+from sklabeldiff.core.training import DivergedError
+from sklabeldiff.features import SimCLRFeatures
+from sklabeldiff.model_selection import cross_val_proba
+
+X, TRUE = load_iris(return_X_y=True)
+X, TRUE = X[::5].astype(np.float32), TRUE[::5]
+METHODS = [DDMPClassifier, DTMClassifier, CADClassifier, DMISClassifier]
+
+
+@pytest.mark.parametrize("value", [np.ones(2), pd.NA, len, b"standard", ["standard"]])
+def test_options_are_compared_with_words_only(value):
+    with pytest.raises(ValueError, match="standardize must be one of"):
+        PLKNNClassifier(standardize=value).fit(X, TRUE)
+
+
+def test_booleans_of_numpy_are_booleans():
+    check_option("flip", np.True_, (True, False))
+    with pytest.raises(ValueError, match="flip must be one of"):
+        check_option("flip", 1, (True, False))
+
+
+@pytest.mark.parametrize("value", [np.inf, np.nan, -np.inf, 1e300, 2**64, 10**400])
+def test_numbers_beyond_arithmetic_are_refused(value):
+    with pytest.raises(ValueError, match=r"a must be at least 0, got|at most 1e\+18"):
+        check_number("a", value, 0)
+
+
+def test_an_integer_stays_below_what_torch_holds():
+    check_number("a", 2**62, 1, integer=True)
+    with pytest.raises(ValueError, match=f"at most {2**62}, got {2**63}"):
+        check_number("a", 2**63, 1, integer=True)
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        (0.5, "must be at least 1, got 0.5"),
+        (11, "must be at least 1 and at most 10, got 11"),
+        (0, "must be at least 1 and at most 10, got 0"),
+    ],
+)
+def test_the_limits_that_matter_are_named(value, text):
+    high = 10 if isinstance(value, int) else np.inf
+    with pytest.raises(ValueError, match=f"a {text}"):
+        check_number("a", value, 1, high)
+
+
+@pytest.mark.parametrize("cls", [*METHODS, CCClassifier, KernelPropagationClassifier])
+@pytest.mark.parametrize("value", [-1, 0.5, "a", 2**32, np.ones(2)])
+def test_random_state_is_named(cls, value):
+    with pytest.raises(ValueError, match="random_state must be None, an integer from"):
+        cls(random_state=value).fit(X, TRUE)
+
+
+@pytest.mark.parametrize("cls", [*METHODS, CCClassifier])
+@pytest.mark.parametrize("value", [None, "a", 1.5, np.ones(2)])
+def test_verbose_is_a_number(cls, value):
+    with pytest.raises(TypeError, match="verbose must be an integer or a bool"):
+        cls(verbose=value).fit(X, TRUE)
+
+
+@pytest.mark.parametrize("value", [np.ones(2), 0, None, pd.NA, 2**64])
+def test_a_device_has_a_name(value):
+    with pytest.raises(TypeError, match="device must be a name"):
+        CCClassifier(device=value).fit(X, TRUE)
+
+
+@pytest.mark.parametrize("value", [0, False, b"a", ("a",), len])
+def test_a_folder_is_a_path(value):
+    with pytest.raises(TypeError, match="checkpoint_dir must be a path"):
+        DDMPClassifier(checkpoint_dir=value).fit(X, TRUE)
+    with pytest.raises(ValueError, match="holds no zero"):
+        check_folder("checkpoint_dir", "a\0b")
+
+
+@pytest.mark.parametrize("cls", [DDMPClassifier, DMISClassifier])
+def test_a_layer_has_a_size_that_can_be(cls):
+    with pytest.raises(ValueError, match="hidden must be at least 1 and at most 65536"):
+        cls(hidden=2**20).fit(X, TRUE)
+
+
+@pytest.mark.parametrize("value", [0.001, 1e9])
+def test_the_interval_of_noise_levels_has_limits(value):
+    with pytest.raises(ValueError, match=r"interval_length must be at least 0\.01 and"):
+        DMISClassifier(interval_length=value).fit(X, TRUE)
+
+
+@pytest.mark.parametrize("value", ["auto", {"a": 1}, 1j, len])
+def test_a_transition_matrix_is_a_table(value):
+    with pytest.raises((TypeError, ValueError), match="transition_matrix must be a "):
+        DMISClassifier(supervision="noisy", transition_matrix=value).fit(X, TRUE)
+
+
+@pytest.mark.parametrize("value", [(), {}, LogisticRegression, "a", [None]])
+def test_a_wrapped_estimator_is_one(value):
+    with pytest.raises(TypeError, match="estimator must be a classifier"):
+        CandidateWeightedClassifier(value).fit(X, TRUE)
+
+
+HALF = np.ones(7, dtype=bool)
+
+
+@pytest.mark.parametrize(
+    "cv",
+    [
+        *(b"a", [1], [None], np.eye(2), np.array(2), 1.5, object()),
+        *([([0.5], [1.0])], [([0], [99])], [([0], [-1])], [(HALF, HALF)]),
+    ],
+)
+def test_cv_is_named(cv):
+    with pytest.raises(ValueError, match=r"cv must be a number of folds, a splitter"):
+        cross_val_proba(PLKNNClassifier(), X, TRUE, cv=cv)
+
+
+@pytest.mark.parametrize("cv", [[], ()])
+def test_cv_without_folds_holds_nothing_out(cv):
+    with pytest.raises(ValueError, match="cv holds row 0 out 0 times"):
+        CandidateCalibratedClassifier(PLKNNClassifier(), cv=cv).fit(X, TRUE)
+
+
+def test_cv_of_masks_and_of_numbers_are_the_same():
+    first = np.arange(len(X)) % 2 == 0
+    masks = [(first, ~first), (~first, first)]
+    numbers = [(np.flatnonzero(a).tolist(), np.flatnonzero(b)) for a, b in masks]
+    found = [
+        cross_val_proba(PLKNNClassifier(), X, TRUE, cv=c) for c in (masks, numbers)
+    ]
+    np.testing.assert_array_equal(*found)
+
+
+# Such rates leave weights that are no numbers, or give none: the loss of the one epoch,
+# from before its only update, does not show it.
+@pytest.mark.parametrize("rate", [1e18, 1e12])
+@pytest.mark.parametrize("cls", [DDMPClassifier, CADClassifier, CCClassifier])
+def test_the_last_update_may_break_a_network_too(cls, rate):
+    clf = cls(max_epochs=1, learning_rate=rate, random_state=0)
+    clf.set_params(**{"warmup_epochs": 0} if cls is CADClassifier else {})
+    try:
+        clf.fit(X, TRUE)
+    except DivergedError as error:
+        assert "learning_rate" in str(error)
+        assert not hasattr(clf, "classes_")
+    else:
+        assert np.isfinite(clf.predict_proba(X)).all()
+
+
+def test_broken_weights_are_noticed_at_the_end_of_fit():
+    with pytest.raises(DivergedError, match="Lower learning_rate"):
+        CCClassifier(max_epochs=1, learning_rate=1e18, random_state=0).fit(X, TRUE)
+
+
+def test_an_encoder_that_diverged_is_noticed_by_its_fit():
+    images = np.random.default_rng(0).random((6, 8, 8))
+    encoder = SimCLRFeatures(image_size=8, max_epochs=1, learning_rate=1e12)
+    with pytest.raises(DivergedError, match="Lower learning_rate"):
+        encoder.fit(images)
+
+
+def test_probabilities_that_are_no_numbers_are_refused(monkeypatch):
+    clf = PLKNNClassifier().fit(X, TRUE)
+    P = clf.predict_proba(X)
+    P[7, 1] = np.nan
+    monkeypatch.setattr(clf, "_predict_proba", lambda rows: P)
+    with pytest.raises(ValueError, match="Row 7 of X gets no probabilities"):
+        clf.predict(X)
