@@ -214,7 +214,9 @@ def test_a_device_that_is_not_here_is_named(iris, tmp_path):
 # -- old versions ----------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("path", sorted(GOLDEN.glob("*.safetensors")), ids=str)
+@pytest.mark.parametrize(
+    "path", sorted(GOLDEN.glob("*.safetensors")), ids=lambda path: path.stem
+)
 def test_files_of_older_versions_open(path):
     expected = json.loads((GOLDEN / "expected.json").read_text())
     name = path.stem

@@ -13,6 +13,8 @@ import torch
 from sklearn.utils import Tags
 from sklearn.utils.validation import validate_data
 
+from sklabeldiff._rows import naming_entries
+
 from ._base import FeatureExtractor
 from ._encoding import Source
 from ._image_forms import CHANNELS, sort_images, unflatten
@@ -61,7 +63,8 @@ class ImageExtractor(FeatureExtractor):
         form, X = sort_images(X)
         if form == "rows":
             # NaN is left to ArrayImages, which names the row.
-            X = validate_data(self, X, reset=reset, ensure_all_finite=False)
+            with naming_entries(X):
+                X = validate_data(self, X, reset=reset, ensure_all_finite=False)
             X = unflatten(X, image_shape)
         elif reset:
             # Columns exist for rows only; forget those of an earlier fit.

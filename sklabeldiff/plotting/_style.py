@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.utils.validation import check_is_fitted
 
+from sklabeldiff._label_forms import check_classes, make_missing
 from sklabeldiff._optional import require
 from sklabeldiff._pipelines import last_step
 
@@ -128,7 +129,7 @@ def classes_or_numbers(classes: Any, n_classes: int) -> NDArray[Any]:
     """Labels of the columns; 0, 1, ... where none are given. -> (C,)."""
     if classes is None:
         return np.arange(n_classes)
-    labels = np.asarray(classes)
+    labels = check_classes(classes, make_missing(None), "classes")
     if len(labels) != n_classes:
         raise ValueError(
             f"classes has {len(labels)} labels, but there are {n_classes} columns."

@@ -147,7 +147,9 @@ def test_reports(tmp_path_factory, data):
         texts=data.draw(st.one_of(st.none(), st.lists(words, min_size=n, max_size=n))),
         class_names=data.draw(
             st.one_of(
-                st.none(), st.lists(words, max_size=6), st.dictionaries(words, words)
+                st.none(),
+                st.lists(words, max_size=6),
+                st.dictionaries(st.one_of(st.text(), st.integers()), words),
             )
         ),
         n_neighbors=data.draw(st.sampled_from([5, 0, 100, -1, 2.5])),

@@ -36,12 +36,15 @@ from pathlib import Path
 from xml.etree import ElementTree
 
 import coverage
+import pytest
 from cosmic_ray.ast import Visitor, get_ast
 from cosmic_ray.mutating import mutate_code
 from cosmic_ray.plugins import get_operator, operator_names
-from run import HERE, ROOT, copy_package, environment
+from run import ROOT, copy_package, environment
 
 CORE = "sklabeldiff/core"
+# What pytest's exit statuses mean here; 2 is a module that could not be imported.
+KNOWN = {0: "survived", 1: "killed", 2: "killed"}
 MEASURED = ROOT / "build" / "coverage"
 
 
@@ -211,7 +214,7 @@ def try_mutant(mutant: Mutant, copy: Path) -> None:
             mutant.verdict = "timeout" if late else "crash"
         else:
             code = os.WEXITSTATUS(status)
-            mutant.verdict = {0: "survived", 1: "killed"}.get(code, f"killed ({code})")
+            mutant.verdict = KNOWN.get(code, f"error {code}")
         try:
             os.killpg(pid, signal.SIGKILL)  # what tests started
         except ProcessLookupError:
@@ -222,17 +225,19 @@ def try_mutant(mutant: Mutant, copy: Path) -> None:
 
 def _run_in_child(mutant: Mutant, copy: Path) -> None:
     """Be pytest; the libraries are imported already, the package is not."""
-    os.chdir(copy)
-    silence = os.open(os.devnull, os.O_WRONLY)
-    os.dup2(silence, 1)
-    os.dup2(silence, 2)
-    os.environ.update(environment(copy))
-    sys.path.insert(0, str(copy))
-    sys.dont_write_bytecode = True
-    import pytest
-
-    options = ["-x", "-q", "-p", "no:cacheprovider", f"--rootdir={copy}"]
-    os._exit(int(pytest.main([*options, *mutant.tests])))
+    code = 99  # nothing but an exit leads out of here: what follows is the parent's
+    try:
+        os.chdir(copy)
+        silence = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(silence, 1)
+        os.dup2(silence, 2)
+        os.environ.update(environment(copy))
+        sys.path.insert(0, str(copy))
+        sys.dont_write_bytecode = True
+        options = ["-x", "-q", "-p", "no:cacheprovider", f"--rootdir={copy}"]
+        code = int(pytest.main([*options, *mutant.tests]))
+    finally:
+        os._exit(code)
 
 
 def worker(mutants: list[Mutant]) -> list[Mutant]:
@@ -299,10 +304,7 @@ def main() -> int:
 
 if __name__ == "__main__":
     # Children of the fork find these imported, and the package not.
-    import hypothesis  # noqa: F401
-    import pytest  # noqa: F401
     import skorch  # noqa: F401
     import torch  # noqa: F401
 
-    assert HERE.is_dir()
     raise SystemExit(main())
