@@ -71,7 +71,7 @@ def check_refusal(name, function, *args):
 
 
 @pytest.mark.parametrize("cls", [*CHOICES, *WRAPPED], ids=lambda cls: cls.__name__)
-@n_cases(12, 600)
+@n_cases(4, 250)
 @given(st.data())
 def test_parameters_of_classifiers(cls, data):
     CASES["function parameters"] += 1
@@ -95,7 +95,7 @@ class Means(torch.nn.Module):
 
 
 @pytest.mark.parametrize("cls", [TorchFeatures, SimCLRFeatures])
-@n_cases(15, 600)
+@n_cases(8, 300)
 @given(st.data())
 def test_parameters_of_encoders(tmp_path_factory, cls, data):
     CASES["function parameters"] += 1
