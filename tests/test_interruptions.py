@@ -292,6 +292,7 @@ def test_a_batch_that_does_not_fit_is_halved(monkeypatch):
     with pytest.warns(UserWarning, match="ran out of memory") as told:
         short_of_memory(monkeypatch, torch.nn.Linear, 80)
         proba = clf.fit(X, y).predict_proba(X)
+    assert told[0].filename.endswith("training.py")  # which asks for the halves
     first = str(told[0].message)
     assert "150 rows at a time; it goes on with 75" in first
     np.testing.assert_allclose(proba, whole, atol=1e-3)

@@ -39,3 +39,32 @@ def test_every_block_has_the_same_shape():
     seen = []
     in_blocks(lambda X: seen.append(X.shape) or X, torch.ones(10, 2), block_rows=4)
     assert seen == [(4, 2)] * 3
+
+
+def test_blocks_that_do_not_fit_are_halved_where_they_were_asked_for():
+    def narrow(X):
+        if len(X) > 4:
+            raise torch.OutOfMemoryError("CUDA out of memory (a test)")
+        return 2 * X
+
+    X = torch.arange(20.0)[:, None]
+    with pytest.warns(UserWarning, match="with 8 rows at a time; it goes on") as told:
+        found = in_blocks(narrow, X, block_rows=8)
+    assert torch.equal(found, 2 * X)
+    assert told[0].filename == __file__
+
+
+def test_no_rows_are_an_error():
+    with pytest.raises(ValueError, match="There are no rows"):
+        in_blocks(lambda X: X, torch.ones(0, 2))
+
+
+def test_memory_for_no_row_is_an_error():
+    def never(X):
+        raise torch.OutOfMemoryError("CUDA out of memory (a test)")
+
+    with (
+        pytest.warns(UserWarning, match="goes on with 1"),
+        pytest.raises(torch.OutOfMemoryError),
+    ):
+        in_blocks(never, torch.ones(3, 2), block_rows=2)

@@ -1,7 +1,10 @@
 """The network that denoises an input for every class at once."""
 
+import math
+
 import pytest
 import torch
+from torch.nn import functional
 from torch.testing import assert_close
 
 from sklabeldiff.core.class_denoisers import ClassDenoiser
@@ -31,6 +34,37 @@ def batch(generator):
     """u (B, D) and c_noise (B,), float64."""
     u = torch.randn((B, D), generator=generator, dtype=torch.float64)
     return u, torch.linspace(-1, 0.5, B, dtype=torch.float64)
+
+
+def test_answers_are_those_of_the_formula(net, batch):
+    """Scales are about 1, shifts about 0: of each block, then of the classes' layer."""
+    u, c_noise = batch
+    frequencies = net.embed.frequencies
+    wanted = torch.logspace(math.log10(3), math.log10(150), len(frequencies))
+    assert_close(frequencies, wanted.double(), rtol=1e-5, atol=0)
+    angle = c_noise[:, None] * frequencies
+    told = net.modulate(torch.cat([angle.sin(), angle.cos()], dim=1))
+    scales, shifts = (
+        told[:, :96].unflatten(1, (3, 32)),
+        told[:, 96:].unflatten(1, (3, 32)),
+    )
+    h = net.enter(u)
+    for i, block in enumerate(net.blocks):
+        modulated = block.norm(h) * (1 + scales[:, i]) + shifts[:, i]
+        h = h + block.outer(functional.silu(block.inner(modulated)))
+    h = net.norm(h) * (1 + scales[:, 2]) + shifts[:, 2]
+    expected = torch.stack(
+        [
+            net.leave(functional.silu(h * scale + shift))
+            for scale, shift in zip(net.scales, net.shifts, strict=True)
+        ],
+        dim=1,
+    )
+    assert_close(net(u, c_noise), expected, rtol=1e-5, atol=1e-5)
+
+
+def test_frequencies_are_no_weights(net):
+    assert not any("frequencies" in name for name in net.state_dict())
 
 
 def test_there_is_an_answer_for_each_row_and_class(net, batch):

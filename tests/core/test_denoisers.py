@@ -4,11 +4,13 @@ import copy
 
 import pytest
 import torch
+from torch.testing import assert_close
 
 from sklabeldiff.core.denoisers import (
     DENOISERS,
     MAX_CLASSES_FOR_SELF_ATTENTION,
     N_FEATURE_TOKENS,
+    AttentionBlock,
     AttentionDenoiser,
     StepGate,
     linear,
@@ -41,6 +43,23 @@ def batch(generator):
     t = torch.randint(1, L + 1, (B,), generator=generator)
     c = torch.randn((B, P), generator=generator)
     return [s, t, c, torch.rand((B, C), generator=generator)]
+
+
+def test_attention_block_has_a_norm_for_each_part(generator):
+    block = AttentionBlock(16, True, generator)
+    with torch.no_grad():
+        for i, norm in enumerate(block.norms):
+            norm.weight.fill_(1 + i)
+            norm.bias.fill_(0.1 * i)
+    u = torch.randn((3, C, 16), generator=generator)
+    keys, values = block.across.memory(torch.randn((3, 5, 16), generator=generator))
+
+    def normed(x, i):
+        return torch.nn.functional.layer_norm(x, (16,)) * (1 + i) + 0.1 * i
+
+    h = u + block.among(normed(u, 0), normed(u, 0))
+    h = h + block.across.look(normed(h, 1), keys, values)
+    assert_close(block(u, keys, values), h + block.think(normed(h, 2)))
 
 
 @pytest.mark.parametrize("network", NETWORKS)

@@ -10,6 +10,7 @@ from torch.testing import assert_close
 from sklabeldiff.core import kernels
 from sklabeldiff.core.kernels import (
     MIN_ANSWER,
+    MIN_FREEDOM,
     KernelChoice,
     RidgeSmoother,
     candidate_log_likelihood,
@@ -88,6 +89,16 @@ def test_row_that_only_its_own_label_explains_stays_finite():
     F = torch.eye(5, dtype=torch.float64)
     found = RidgeSmoother(F).leave_one_out(torch.eye(5, dtype=torch.float64), 1e-12)
     assert torch.isfinite(found).all()
+
+
+def test_leverage_is_never_taken_for_all(problem):
+    F, S, _ = problem
+    smoother = RidgeSmoother(F.clone())
+    fitted = ridge_answer(F, S, F, RIDGE)
+    everything = torch.ones((len(F), 1), dtype=F.dtype)
+    found = smoother.leave_one_out(S, RIDGE, everything)
+    assert_close(found, (fitted - S) / MIN_FREEDOM)
+    assert 0 < MIN_FREEDOM < 0.01
 
 
 @pytest.mark.parametrize("balanced", [True, False])

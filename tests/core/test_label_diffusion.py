@@ -275,6 +275,22 @@ def test_settled_training_refreshes_earlier(blobs, monkeypatch):  # check 15
     assert first_refresh(training) == 6
 
 
+def test_rows_are_watched_one_by_one(blobs, monkeypatch):
+    training = make_training(blobs)
+    P = blobs.truth.clone()
+    monkeypatch.setattr(training, "beliefs", lambda rows: P[rows])
+    for loss in (1.0, 1.0, 1.0, 1.0):
+        training.progress.history.append({"stage": "learn", "loss": loss})
+        training.watch(loss)
+    assert torch.equal(training.progress.watched, blobs.truth.argmax(1))
+    assert training.progress.settled
+    # Now all rows believe something else: nothing has settled.
+    P = blobs.truth.roll(1, dims=1)
+    training.progress.history[-1:] = []
+    training.watch(1.0)
+    assert not training.progress.settled
+
+
 def refreshed(problem, S, P, rule, monkeypatch):
     """Training after one refresh from a model that believes P."""
     training = make_training(problem, S, rule=rule)
@@ -422,9 +438,10 @@ def test_an_epoch_reads_only_its_loss_back_and_makes_no_table(blobs, watch):
     training = make_training(blobs)  # two batches an epoch
     with watch() as seen:
         training.trainer.run(3)
-    # Each number that is read makes a GPU wait: here the mean loss, once an epoch. The
-    # other one is the seed of the loader, which is drawn on the CPU.
-    assert seen.operations[torch.ops.aten._local_scalar_dense.default] == 3 * 2
+    # Each number that is read makes a GPU wait: here the mean loss, once an epoch, and
+    # at the end of the run whether the weights are numbers. The other one is the seed
+    # of the loader, which is drawn on the CPU.
+    assert seen.operations[torch.ops.aten._local_scalar_dense.default] == 3 * 2 + 1
     assert not {blobs.X.shape, blobs.Y.shape} & set(seen.shapes)
 
 

@@ -181,3 +181,18 @@ def test_paper_holds_out_ten_of_each_class_and_at_most_half():
     V = one_hot(torch.tensor([0] * 50 + [1] * 12 + [2]), 3).float()
     _, held = split_rows(V, "per_class", torch.Generator().manual_seed(0))
     assert V[held].sum(0).tolist() == [10, 6, 0]
+
+
+@pytest.mark.parametrize(("share", "epochs"), [(1.0, 20), (0.25, 5), (0.001, 1)])
+def test_a_training_takes_its_share_of_the_epochs(share, epochs):
+    training = training_on(100, 100, max_epochs=20)
+    module = nn.Linear(1, 1)
+    zero = torch.zeros(100)
+
+    def row_loss(module, rows):
+        return module.weight.sum() * 0 + zero[rows]
+
+    options = {} if share == 1.0 else {"share": share}
+    assert training.n_epochs(**options) == epochs
+    _, losses = training(module, row_loss, **options)
+    assert len(losses) == epochs
