@@ -7,10 +7,7 @@ from contextlib import contextmanager
 from functools import wraps
 from typing import Any, TypeVar
 
-import numpy as np
-
 from sklabeldiff._callbacks import HAVE_CALLBACKS, with_callbacks
-from sklabeldiff.core.training import DivergedError
 
 Method = TypeVar("Method", bound=Callable[..., Any])
 
@@ -21,7 +18,7 @@ CALLER_OF_FIT = 4 + HAVE_CALLBACKS
 def whole_fit(method: Method) -> Method:
     """Decorate `fit`: it has callbacks, and an error leaves the estimator as it was.
 
-    So do beliefs of the training rows that are no numbers: they are an error.
+    A ``_try_fitted`` of the estimator is part of the fit.
 
     An estimator that was fitted before still predicts as it did, one that was not is
     not fitted. Only `kept_if_interrupted` makes an exception.
@@ -32,15 +29,12 @@ def whole_fit(method: Method) -> Method:
     def fit(self: Any, *args: Any, **kwargs: Any) -> Any:
         before = dict(vars(self))
         try:
-            fitted = with_teardown(self, *args, **kwargs)
-            beliefs = getattr(fitted, "label_distribution_", 0.0)
-            if not np.isfinite(beliefs).all():
-                raise DivergedError(
-                    "what was fitted gives no probabilities for some training rows: "
-                    "numbers overflowed. Lower learning_rate, or check the scale of X."
-                )
-            return fitted
+            with_teardown(self, *args, **kwargs)
+            if hasattr(self, "_try_fitted"):
+                self._try_fitted()
+            return self
         except BaseException:
+            vars(self).pop("_tried_rows", None)
             if not vars(self).pop("_kept", False):
                 vars(self).clear()
                 vars(self).update(before)

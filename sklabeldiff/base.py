@@ -7,6 +7,7 @@ network whose weights are kept as arrays. Neither knows a method.
 from __future__ import annotations
 
 import copy
+import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from types import MappingProxyType
@@ -16,6 +17,7 @@ import numpy as np
 import torch
 from numpy.typing import ArrayLike, NDArray
 from sklearn.base import BaseEstimator, ClassifierMixin
+from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils.validation import (
     check_consistent_length,
     check_is_fitted,
@@ -31,12 +33,15 @@ from sklabeldiff._issues import issues_frame
 from sklabeldiff._parameters import check_number, check_verbose
 from sklabeldiff._rows import naming_entries, refuse_huge
 from sklabeldiff._saving import SavingMixin
-from sklabeldiff.core.training import diverged
+from sklabeldiff.core.training import DivergedError
 from sklabeldiff.metrics._scorers import covering_rate_scorer, true_accuracy
 from sklabeldiff.targets import encode_candidates
 
 if TYPE_CHECKING:
     import pandas as pd
+
+
+TRIED_ROWS = 50  # of the training data, predicted once a fit is done
 
 
 class TrainingData(NamedTuple):
@@ -123,6 +128,8 @@ class CandidateClassifier(
         # One memory layout, whatever y came in: products round by layout.
         self.candidate_sets_ = np.ascontiguousarray(Y > 0)
         weights = None if Y.dtype == bool else Y.astype(np.float64, order="C")
+        some = slice(None, None, -(-len(rows) // TRIED_ROWS))
+        self._tried_rows = rows[some], self.candidate_sets_[some]
         return TrainingData(rows, self.candidate_sets_, weights)
 
     def predict_proba(self, X: ArrayLike) -> NDArray[np.float32]:
@@ -185,6 +192,39 @@ class CandidateClassifier(
         P = self._predict_proba(np.zeros((1, self.n_features_in_)))
         if P.shape != (1, len(self.classes_)) or not np.isfinite(P).all():
             raise ValueError("it cannot predict")
+
+    def _try_fitted(self) -> None:
+        """Look at the predictions for some training rows, when a fit is done.
+
+        Raises
+        ------
+        DivergedError
+            If they are no numbers: the last update may have broken a network.
+
+        Warns
+        -----
+        ConvergenceWarning
+            If they are all one class, which is no candidate of most of the rows.
+        """
+        rows, sets = self.__dict__.pop("_tried_rows")
+        P = self._without_absent(self._predict_proba(rows))
+        if not np.isfinite(P).all():
+            raise DivergedError(
+                "training diverged: what was fitted gives no probabilities, since "
+                "numbers overflow. Lower learning_rate, or check the scale of X."
+            )
+        best = P.argmax(axis=1)
+        share = sets[:, best[0]].mean()
+        if (best == best[0]).all() and share < 0.5:
+            label = self.classes_.tolist()[best[0]]
+            warnings.warn(
+                f"Every one of {len(rows)} training rows is predicted to be {label!r}, "
+                f"which is a candidate of {share:.0%} of them: nothing else is learnt. "
+                "Train longer (max_epochs), or check that the columns of X differ "
+                "between classes and are of similar scale.",
+                ConvergenceWarning,
+                stacklevel=3,
+            )
 
     @abstractmethod
     def _predict_proba(self, X: NDArray[np.floating]) -> NDArray[np.float32]:
@@ -429,20 +469,11 @@ class NetworkClassifier(CandidateClassifier):
         return self._fit_params.get(name, getattr(self, name))
 
     def _finish_fit(self, fitted: dict[str, Any]) -> None:
-        """Take over what was fitted. It is built, so that predict changes nothing.
-
-        Raises
-        ------
-        DivergedError
-            If what was fitted does not predict: the last update may have broken it.
-        """
+        """Take over what was fitted. It is built, so that predict changes nothing."""
         self.__dict__.update(fitted)
         self._fit_params = {name: getattr(self, name) for name in self._shaping}
         self._built = None
         self._built_model()
-        P = self._predict_proba(np.zeros((1, self.n_features_in_)))
-        if not np.isfinite(P).all():
-            raise diverged(self.learning_rate)
 
     def _params_to_save(self) -> dict[str, Any]:
         return super()._params_to_save() | dict(self._fit_params)

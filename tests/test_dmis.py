@@ -115,7 +115,7 @@ def test_generative_part_alone_learns_the_classes():  # check 12
 
 def test_wrong_labels_of_digits():  # check 14
     test, _ = accuracy("wrong", ours(), SEEDS)
-    vanilla, _ = accuracy("wrong", ours(conditioning="vanilla"), SEEDS)
+    vanilla, _ = accuracy("wrong", ours(conditioning="vanilla"), FEW_SEEDS)
     best = np.mean([best_epoch_of_cross_entropy(seed) for seed in SEEDS])
     assert test >= 0.94  # .947
     assert test > vanilla  # .83
@@ -544,7 +544,7 @@ def test_labels_that_say_nothing_are_refused(iris):  # check 11: nothing to lear
 
 def test_divergence_is_an_error(iris):
     with pytest.raises(ValueError, match="Lower learning_rate"):
-        quick(learning_rate=1e30, max_epochs=8).fit(*iris[:2])
+        quick(learning_rate=1e18, max_epochs=8).fit(*iris[:2])
 
 
 def test_long_work_warns_with_the_estimate(iris, monkeypatch):  # check 18

@@ -266,8 +266,8 @@ def test_write_whole_leaves_nothing_behind(tmp_path):
 
 @pytest.mark.parametrize("estimator", [*METHODS, PRODENClassifier(**QUICK)], **by_name)
 def test_a_loss_that_is_not_finite_is_an_error(estimator, iris):
-    diverging = clone(estimator).set_params(learning_rate=1e30)
-    with pytest.raises(ValueError, match=r"diverged.*learning_rate \(it is 1e\+30\)"):
+    diverging = clone(estimator).set_params(learning_rate=1e18)
+    with pytest.raises(ValueError, match=r"diverged.*Lower learning_rate"):
         diverging.fit(*iris)
     with pytest.raises(NotFittedError):
         check_is_fitted(diverging)
