@@ -4,6 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from sklearn.datasets import load_iris
+from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import LogisticRegression
 
 from sklabeldiff import CADClassifier, DDMPClassifier, DMISClassifier, DTMClassifier
@@ -164,6 +165,24 @@ def test_the_last_update_may_break_a_network_too(cls, rate):
 def test_broken_weights_are_noticed_at_the_end_of_fit():
     with pytest.raises(DivergedError, match="Lower learning_rate"):
         CCClassifier(max_epochs=1, learning_rate=1e18, random_state=0).fit(X, TRUE)
+
+
+@pytest.mark.parametrize("cls", [PLKNNClassifier, CCClassifier, DDMPClassifier])
+def test_one_class_for_all_rows_is_not_silent(cls):
+    same, y = np.ones((30, 2)), np.arange(30) % 3
+    clf = cls(**{} if cls is PLKNNClassifier else {"max_epochs": 1, "random_state": 0})
+    with pytest.warns(
+        ConvergenceWarning, match="Every one of 30 training rows"
+    ) as told:
+        clf.fit(same, y)
+    assert told[0].filename == __file__
+    assert len(set(clf.predict(same))) == 1
+
+
+def test_one_class_that_most_rows_may_have_is_no_fault():
+    y = np.where(np.arange(30) % 3, "a", "b")
+    clf = PLKNNClassifier().fit(np.ones((30, 2)), y)
+    assert set(clf.predict(np.ones((3, 2)))) == {"a"}
 
 
 def test_an_encoder_that_diverged_is_noticed_by_its_fit():
