@@ -193,6 +193,12 @@ class CandidateClassifier(
         if P.shape != (1, len(self.classes_)) or not np.isfinite(P).all():
             raise ValueError("it cannot predict")
 
+    def __getstate__(self) -> dict[str, Any]:
+        """Return the state without the rows that the end of a fit looks at."""
+        state = super().__getstate__()
+        state.pop("_tried_rows", None)
+        return state
+
     def _try_fitted(self) -> None:
         """Look at the predictions for some training rows, when a fit is done.
 
