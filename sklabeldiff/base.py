@@ -195,7 +195,7 @@ class CandidateClassifier(
 
     def __getstate__(self) -> dict[str, Any]:
         """Return the state without the rows that the end of a fit looks at."""
-        state = super().__getstate__()
+        state = dict(super().__getstate__())  # it may be the estimator's own
         state.pop("_tried_rows", None)
         return state
 
@@ -213,6 +213,8 @@ class CandidateClassifier(
             If they are all one class, which is no candidate of most of the rows.
         """
         rows, sets = self.__dict__.pop("_tried_rows")
+        if not hasattr(self, "predict_proba"):
+            return  # around a classifier without
         P = self._without_absent(self._predict_proba(rows))
         if not np.isfinite(P).all():
             raise DivergedError(

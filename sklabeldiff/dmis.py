@@ -431,7 +431,7 @@ class DMISClassifier(GenerationMixin, NetworkClassifier):
         check_number(
             "posterior_temperature", self.posterior_temperature, 0, open_low=True
         )
-        check_number("interval_length", self.interval_length, 0.01, 1000)
+        check_number("interval_length", self.interval_length, 1e-6, 1000)
         if self.image_shape is not None:
             checked_shape(self.image_shape)
         elif self._backbone() == "unet":

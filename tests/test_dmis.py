@@ -507,7 +507,7 @@ def test_prior_of_the_user_moves_the_predictions(iris):
         ({"n_sampling_steps": 0}, ValueError, "n_sampling_steps must be at least 1"),
         ({"n_training_levels": "many"}, TypeError, "n_training_levels must be"),
         ({"posterior_temperature": 0}, ValueError, "must be above 0"),
-        ({"interval_length": 0}, ValueError, "interval_length must be above 0"),
+        ({"interval_length": 0}, ValueError, "interval_length must be at least 1e-06"),
         ({"top_k": 0}, ValueError, "top_k must be at least 1"),
         ({"class_prior": "flat"}, ValueError, "class_prior must be one of"),
         ({"class_prior": None}, TypeError, "class_prior must be"),

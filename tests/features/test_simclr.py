@@ -347,7 +347,11 @@ class TestFit:
         ("params", "error", "message"),
         [
             ({"network": "vit"}, ValueError, "network must be one of"),
-            ({"image_size": 0}, ValueError, "image_size must be at least 1, got 0"),
+            (
+                {"image_size": 0},
+                ValueError,
+                "image_size must be at least 1 and at most 4096, got 0",
+            ),
             ({"max_epochs": -1}, ValueError, "max_epochs must be at least 0, got -1"),
             ({"max_epochs": "all"}, TypeError, "max_epochs must be an integer or 'aut"),
             ({"batch_size": 0}, ValueError, "batch_size"),
