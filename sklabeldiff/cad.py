@@ -317,8 +317,8 @@ class CADClassifier(ContrastiveClassifier):
             self.beta,
             self.tau,
             self.tau_w,
+            self.warmup_epochs,
             per_row=self.pair_average == "instances",
-            warmup_epochs=self.warmup_epochs,
             eps=self.cam_eps,
         )
 

@@ -233,6 +233,6 @@ class DIRKClassifier(ContrastiveClassifier):
             self.beta,
             self.tau,
             self.tau_w,
-            warmup_epochs=self.warmup_epochs,
+            self.warmup_epochs,
             reliable=True,
         )

@@ -64,10 +64,10 @@ class Objective:
     beta : float
         Weight of the contrast; with 0 no version is made.
     tau, tau_w : float
-    per_row : bool
-        Whether a row counts once in the contrast, eq. (1), or once for each candidate.
     warmup_epochs : int
         Epochs in which versions are not gated, and each is told from all others.
+    per_row : bool
+        Whether a row counts once in the contrast, eq. (1), or once for each candidate.
     eps : float
         What is left of an entry that a gate shuts.
     reliable : bool
@@ -78,8 +78,8 @@ class Objective:
     beta: float
     tau: float
     tau_w: float
+    warmup_epochs: int
     per_row: bool = False
-    warmup_epochs: int = 1
     eps: float = 0.1
     reliable: bool = False
 

@@ -251,7 +251,6 @@ class Trainer:
             batch_size=None,
             train_split=None,
             callbacks=[("trainer", _TrainerCallback(self))],
-            warm_start=True,
             verbose=0,
             device=None,
             batch_loss=batch_loss,

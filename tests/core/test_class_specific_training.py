@@ -39,7 +39,7 @@ def make(blobs, *, views=None, versions=None, batch_size=30, momentum=0.9, **goa
     """A training on the blobs, not yet run."""
     gen = torch.Generator().manual_seed(0)
     network = TwoHeaded(row_trunk(2, [8], gen), 8, C, gen)
-    goal = {"beta": 1.5, "tau": 0.12, "tau_w": 0.1} | goal
+    goal = {"beta": 1.5, "tau": 0.12, "tau_w": 0.1, "warmup_epochs": 1} | goal
     loss = goal.pop("candidate_loss", adjusted_loss)
 
     def make_trainer(batch_loss):
@@ -132,6 +132,16 @@ class TestVersions:
         a = contribution_gate(training.teacher.eval(), x, i, s, blobs.X.mean(0))
         assert_close(made, gated(x[i], a, 0.2, blobs.X.mean(0)))
         assert not torch.equal(made, x[i])
+
+    def test_shut_entries_of_images_are_the_mean_of_their_channel(self, blobs):
+        generator = torch.Generator().manual_seed(0)
+        images = torch.rand((len(blobs.X), 3, 4, 5), generator=generator)
+        shut = Versions(lambda network, x, i, s, centre: torch.zeros_like(x[i]))
+        data = SimpleNamespace(X=images, Y=blobs.Y)
+        training = make(data, views=STILL, versions=shut, eps=0.0)
+        made, *_ = self.versions(training, torch.arange(4))
+        wanted = images.mean((0, 2, 3))[None, :, None, None]
+        assert_close(made, wanted.expand_as(made))
 
     def test_no_gate_before_the_teacher_knows_anything(self, blobs, rows):
         training = make(blobs, versions=Versions(contribution_gate))
