@@ -186,6 +186,14 @@ def test_prior_behind_shares_that_cannot_be_is_the_nearest():
     np.testing.assert_allclose(prior, [0, 1], atol=1e-5)
 
 
+@pytest.mark.parametrize("row", [[0.2, 0.3, 0.5], [0.0, 0.0, 1.0]])
+def test_prior_behind_a_singular_matrix_is_a_distribution(row):
+    # Labels that say nothing about the class, and labels that are never given.
+    prior = imprecise.prior_behind(np.tile(row, (3, 1)), np.array(row))
+    assert np.all(prior > 0)
+    assert prior.sum() == pytest.approx(1)
+
+
 def test_class_never_given_keeps_some_prior():
     prior = imprecise.prior_behind(np.eye(3), np.array([0.5, 0.5, 0.0]))
     assert prior[2] > 0

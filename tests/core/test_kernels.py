@@ -129,6 +129,18 @@ def test_duplicated_rows_give_finite_beliefs(blobs, generator):  # check 1
 
 
 @pytest.mark.parametrize("balanced", [True, False])
+def test_class_that_nobody_believes_in_stays_finite(problem, balanced):
+    F, _, Y = problem
+    S = Y.to(F.dtype)
+    S[:, 0] = 0
+    S /= S.sum(1, keepdim=True).clamp(min=1)
+    pi = torch.full((4,), 0.25, dtype=F.dtype)
+    factors = kernels.learn_correction(S, Y, pi, balanced, GAMMA)(Y)
+    assert torch.isfinite(factors).all()
+    assert torch.all(factors >= 0)
+
+
+@pytest.mark.parametrize("balanced", [True, False])
 def test_relabelling_classes_permutes_the_beliefs(problem, balanced):  # check 3
     F, S, Y = problem
     Ybar = Y / Y.sum(1, keepdim=True, dtype=F.dtype)

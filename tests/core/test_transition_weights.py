@@ -46,7 +46,9 @@ def test_there_and_back_is_the_identity(generator):  # check 2
 def test_matrices_out_of_range_are_projected(generator):  # check 2
     for T in (torch.eye(4), torch.full((4, 4), 0.25), torch.eye(4).flip(0)):
         T = T.double()
-        found = transition_of(weights_of(T))
+        W = weights_of(T)
+        assert torch.isfinite(W).all()
+        found = transition_of(W)
         assert_close(found.sum(-1), torch.ones(4, dtype=T.dtype), rtol=0, atol=1e-6)
         off = found.masked_fill(torch.eye(4, dtype=bool), 0)
         assert torch.all(found.diagonal() > off.amax(-1))
@@ -55,7 +57,9 @@ def test_matrices_out_of_range_are_projected(generator):  # check 2
 @pytest.mark.parametrize("n_classes", [4, 100, 1000])
 def test_clean_labels_stay_nearly_clean(n_classes):
     clean = torch.eye(n_classes, dtype=torch.float64)
-    assert_close(transition_of(weights_of(clean)), clean, rtol=0, atol=0.01)
+    W = weights_of(clean)
+    assert torch.isfinite(W).all()
+    assert_close(transition_of(W), clean, rtol=0, atol=0.01)
 
 
 @pytest.mark.parametrize("n_classes", [3, 10, 100, 1000])
