@@ -503,6 +503,8 @@ class DDMPClassifier(NetworkClassifier):
     ) -> dict[str, Any]:
         """Fitted attributes: what training has come to."""
         S, trainer = training.progress.S, training.trainer
+        if S is training.S0:  # never refreshed; whoever edits one keeps the other
+            S = S.clone()
         T = transitions.set_transition(S, training.Y)
         return {
             "label_distribution_": S.cpu().numpy(),

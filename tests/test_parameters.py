@@ -4,7 +4,6 @@ import numpy as np
 import pandas as pd
 import pytest
 from sklearn.datasets import load_iris
-from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import LogisticRegression
 
 from sklabeldiff import CADClassifier, DDMPClassifier, DMISClassifier, DTMClassifier
@@ -16,8 +15,6 @@ from sklabeldiff.baselines import (
     PLKNNClassifier,
 )
 from sklabeldiff.calibration import CandidateCalibratedClassifier
-from sklabeldiff.core.training import DivergedError
-from sklabeldiff.features import SimCLRFeatures
 from sklabeldiff.model_selection import cross_val_proba
 
 X, TRUE = load_iris(return_X_y=True)
@@ -144,58 +141,3 @@ def test_cv_of_masks_and_of_numbers_are_the_same():
         cross_val_proba(PLKNNClassifier(), X, TRUE, cv=c) for c in (masks, numbers)
     ]
     np.testing.assert_array_equal(*found)
-
-
-# Such rates leave weights that are no numbers, or give none: the loss of the one epoch,
-# from before its only update, does not show it.
-@pytest.mark.parametrize("rate", [1e18, 1e12])
-@pytest.mark.parametrize("cls", [DDMPClassifier, CADClassifier, CCClassifier])
-def test_the_last_update_may_break_a_network_too(cls, rate):
-    clf = cls(max_epochs=1, learning_rate=rate, random_state=0)
-    clf.set_params(**{"warmup_epochs": 0} if cls is CADClassifier else {})
-    try:
-        clf.fit(X, TRUE)
-    except DivergedError as error:
-        assert "learning_rate" in str(error)
-        assert not hasattr(clf, "classes_")
-    else:
-        assert np.isfinite(clf.predict_proba(X)).all()
-
-
-def test_broken_weights_are_noticed_at_the_end_of_fit():
-    with pytest.raises(DivergedError, match="Lower learning_rate"):
-        CCClassifier(max_epochs=1, learning_rate=1e18, random_state=0).fit(X, TRUE)
-
-
-@pytest.mark.parametrize("cls", [PLKNNClassifier, CCClassifier, DDMPClassifier])
-def test_one_class_for_all_rows_is_not_silent(cls):
-    same, y = np.ones((30, 2)), np.arange(30) % 3
-    clf = cls(**{} if cls is PLKNNClassifier else {"max_epochs": 1, "random_state": 0})
-    with pytest.warns(
-        ConvergenceWarning, match="Every one of 30 training rows"
-    ) as told:
-        clf.fit(same, y)
-    assert told[0].filename == __file__
-    assert len(set(clf.predict(same))) == 1
-
-
-def test_one_class_that_most_rows_may_have_is_no_fault():
-    y = np.where(np.arange(30) % 3, "a", "b")
-    clf = PLKNNClassifier().fit(np.ones((30, 2)), y)
-    assert set(clf.predict(np.ones((3, 2)))) == {"a"}
-
-
-def test_an_encoder_that_diverged_is_noticed_by_its_fit():
-    images = np.random.default_rng(0).random((6, 8, 8))
-    encoder = SimCLRFeatures(image_size=8, max_epochs=1, learning_rate=1e12)
-    with pytest.raises(DivergedError, match="Lower learning_rate"):
-        encoder.fit(images)
-
-
-def test_probabilities_that_are_no_numbers_are_refused(monkeypatch):
-    clf = PLKNNClassifier().fit(X, TRUE)
-    P = clf.predict_proba(X)
-    P[7, 1] = np.nan
-    monkeypatch.setattr(clf, "_predict_proba", lambda rows: P)
-    with pytest.raises(ValueError, match="Row 7 of X gets no probabilities"):
-        clf.predict(X)

@@ -78,6 +78,19 @@ def test_another_process_gives_the_same_bits(estimator, iris, serial, tmp_path):
     )
 
 
+@pytest.mark.parametrize(
+    "estimator", [*METHODS, DDMPClassifier(hidden=32, refresh=None, **QUICK)], **by_name
+)
+def test_no_attribute_is_the_memory_of_another(estimator, iris):
+    """Or what somebody writes into one would be read from the other."""
+    clf = clone(estimator).set_params(max_epochs=2)
+    arrays = [a for a in vars(clf.fit(*iris)).values() if isinstance(a, np.ndarray)]
+    assert len(arrays) > 2
+    for i, a in enumerate(arrays):
+        for b in (*arrays[:i], *iris):
+            assert not np.shares_memory(a, b)
+
+
 @every_method
 def test_workers_give_the_same_bits(estimator, iris):
     one, two = (
