@@ -27,7 +27,7 @@ BESIDE = $(patsubst %/pll,%,$(wildcard ../shared/data/pll))
 # A .venv that could not be completed (no ensurepip, say) is not taken for one.
 .DELETE_ON_ERROR:
 .PHONY: help demo test test-full test-floor test-latest tests lint coverage mutants fuzz \
-	kills docs dist bench clean
+	kills audit docs dist bench clean
 
 help:
 	@echo "make demo       resolve ambiguous digits, print accuracies, save a picture"
@@ -39,6 +39,7 @@ help:
 	@echo "make coverage   which lines and branches no test executes"
 	@echo "make fuzz       a hundred thousand odd inputs, three thousand odd fits"
 	@echo "make kills      stop fits at random moments: what comes after must be equal"
+	@echo "make audit      known vulnerabilities of the pinned versions (asks PyPI)"
 	@echo "make docs       the documentation as HTML, in docs/_build/html"
 	@echo "make dist       sdist and wheel, checked, and the tests against the wheel"
 	@echo "make bench      the accuracy table of the documentation"
@@ -105,6 +106,12 @@ fuzz: $(VENV)/.installed
 kills: $(VENV)/.installed
 	$(BIN)/python tests/kill_fits.py --moments 50
 
+# In an environment of its own: what the audit needs is no part of what it looks at.
+audit:
+	$(PYTHON) -m venv .venv-audit
+	.venv-audit/bin/python -m pip install -q $(PIP_ARGS) pip-audit
+	.venv-audit/bin/pip-audit --strict --no-deps --disable-pip -r $(CONSTRAINTS)
+
 docs: $(VENV)/.installed-docs
 	MPLBACKEND=Agg $(BIN)/python -m sphinx $(SPHINXOPTS) -b html docs docs/_build/html
 	$(BIN)/python docs/check_links.py docs/_build/html
@@ -130,6 +137,6 @@ bench: $(VENV)/.installed
 	$(BIN)/python -m benchmarks accuracy
 
 clean:
-	rm -rf $(VENV) .venv-floor .venv-latest build dist docs/_build docs/api/generated docs/auto_examples
+	rm -rf $(VENV) .venv-floor .venv-latest .venv-audit build dist docs/_build docs/api/generated docs/auto_examples
 	rm -rf .pytest_cache .mypy_cache .ruff_cache
 	find sklabeldiff tests benchmarks examples docs -name __pycache__ -prune -exec rm -rf {} +
