@@ -89,6 +89,7 @@ class TestActivation:  # check 10
     def test_gate_is_the_enlarged_map_of_the_class(self, network, images):
         a = activation_gate(network, images, PAIRS, CLASSES, ZERO)
         assert a.shape == (len(PAIRS), 1, 6, 8)
+        assert not a.requires_grad
         for n, (i, s) in enumerate(zip(PAIRS, CLASSES, strict=True)):
             W = network.classes.weight[s].detach()
             M = functional.relu((W[:, None, None] * Maps().maps(images[i])).sum(0))

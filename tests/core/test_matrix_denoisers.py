@@ -26,11 +26,12 @@ def test_perceptron_block_is_its_formula(generator):
 
 def test_convolution_block_is_its_formula(generator):
     block = ConvolutionBlock(3, 16, H, generator)
+    torch.nn.init.constant_(block.norms[1].weight, 2.0)
     u = torch.randn((B, 3, 4, 4), generator=generator)
     m = torch.randn((B, H), generator=generator)
     scale, shift = block.film(m)[:, :, None, None].split(16, dim=1)
     h = group_norm(block.first(u), N_NORM_GROUPS) * (1 + scale) + shift
-    h = group_norm(block.second(silu(h)), N_NORM_GROUPS)
+    h = 2 * group_norm(block.second(silu(h)), N_NORM_GROUPS)
     assert_close(block(u, m), block.skip(u) + silu(h))
 
 

@@ -112,6 +112,24 @@ def test_best_state_on_held_out_rows_is_kept():
     assert losses[-1] < -1  # training went on far beyond
 
 
+def test_fresh_columns_are_for_updates_only():
+    X, y = classes_in_space(0, n=110)
+    asked = []
+
+    def fresh(rows):
+        asked.extend(rows.tolist())
+        return one_hot(y[rows], C).float()
+
+    train_forward(
+        training_on(100, 110, max_epochs=3),
+        network(),
+        X,
+        one_hot(y, C).float(),
+        fresh_columns=fresh,
+    )
+    assert set(asked) == set(range(100))
+
+
 def test_larger_penalty_leaves_less_volume(symmetric):  # check 4
     X, y = classes_in_space(0)
     V = one_hot(flipped(y, symmetric, 0), C).float()
