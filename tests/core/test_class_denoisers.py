@@ -7,7 +7,7 @@ import torch
 from torch.nn import functional
 from torch.testing import assert_close
 
-from sklabeldiff.core.class_denoisers import ClassDenoiser
+from sklabeldiff.core.class_denoisers import CLASS_SCALE, ClassDenoiser
 
 D, C, B = 5, 4, 10
 
@@ -139,3 +139,11 @@ def test_global_stream_is_untouched():
     before = torch.get_rng_state()
     build()
     assert torch.equal(torch.get_rng_state(), before)
+
+
+def test_class_tokens_start_around_no_change():
+    """Scales around 1, shifts around 0, all classes apart."""
+    net = build(n_classes=500)
+    for tokens, centre in ((net.scales, 1.0), (net.shifts, 0.0)):
+        assert tokens.mean().item() == pytest.approx(centre, abs=0.02)
+        assert tokens.std().item() == pytest.approx(CLASS_SCALE, rel=0.02)

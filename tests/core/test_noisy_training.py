@@ -7,6 +7,7 @@ from torch import nn
 from torch.nn.functional import one_hot
 from torch.testing import assert_close
 
+from sklabeldiff.core import noisy_training
 from sklabeldiff.core.layers import mlp
 from sklabeldiff.core.noisy_classifier import VolumeMinimisation, columns_of
 from sklabeldiff.core.noisy_training import (
@@ -15,6 +16,7 @@ from sklabeldiff.core.noisy_training import (
     train_forward,
     train_volume_minimisation,
 )
+from sklabeldiff.core.training import Trainer
 
 C = 5
 SEEDS = range(3)
@@ -199,6 +201,21 @@ def test_paper_holds_out_ten_of_each_class_and_at_most_half():
     V = one_hot(torch.tensor([0] * 50 + [1] * 12 + [2]), 3).float()
     _, held = split_rows(V, "per_class", torch.Generator().manual_seed(0))
     assert V[held].sum(0).tolist() == [10, 6, 0]
+
+
+def test_the_rate_is_warmed_up_over_a_share_of_all_updates(monkeypatch):
+    planned = []
+
+    class Recorded(Trainer):
+        def __init__(self, *args, planned_updates, **settings):
+            planned.append(planned_updates)
+            super().__init__(*args, planned_updates=planned_updates, **settings)
+
+    monkeypatch.setattr(noisy_training, "Trainer", Recorded)
+    X, y = classes_in_space(0, n=120)
+    c = one_hot(y, C).float()
+    train_forward(training_on(100, 120, max_epochs=4, batch_size=20), network(), X, c)
+    assert planned == [4 * 5]
 
 
 @pytest.mark.parametrize(("share", "epochs"), [(1.0, 20), (0.25, 5), (0.001, 1)])

@@ -5,8 +5,9 @@ import torch
 from torch.nn.functional import one_hot
 from torch.testing import assert_close
 
+from sklabeldiff.core import transition_diffusion
 from sklabeldiff.core.group_transitions import dirichlet_groups
-from sklabeldiff.core.matrix_denoisers import MATRIX_DENOISERS
+from sklabeldiff.core.matrix_denoisers import AXIAL_WIDTH, MATRIX_DENOISERS
 from sklabeldiff.core.process import GaussianProcess
 from sklabeldiff.core.schedules import make_schedule
 from sklabeldiff.core.training import Trainer
@@ -219,3 +220,19 @@ def test_columns_of_many_classes_need_no_table_of_matrices(full):  # check 19
         made.columns(e, g, V)
     largest = max(event.cpu_memory_usage for event in profile.events())
     assert largest < 4 * n * n_classes**2 / 5
+
+
+def test_blocks_hold_the_numbers_of_all_draws(groups, monkeypatch):
+    """Draws x C x C x the numbers that the network has to an entry."""
+    e, g, W = groups
+    asked = []
+
+    def rows_of(numbers):
+        asked.append(numbers)
+        return 100
+
+    monkeypatch.setattr(transition_diffusion, "rows_of", rows_of)
+    for network, width in (("mlp", 1), ("axial", AXIAL_WIDTH)):
+        made = generator_of(W, network=network, n_draws=5)
+        made.given_distribution(e, g, one_hot(g % C, C).float())
+        assert asked.pop() == 5 * C**2 * width
