@@ -21,6 +21,7 @@ from sklearn.utils.parallel import Parallel, delayed
 from sklearn.utils.validation import _check_method_params
 
 from sklabeldiff._label_columns import columns_of, not_a_class, parameter_of
+from sklabeldiff._pipelines import refusal_explained
 from sklabeldiff._stratification import folds
 from sklabeldiff.targets import encode_candidates
 
@@ -210,7 +211,8 @@ def _fit_and_answer(
 ) -> NDArray[Any]:
     """One fold: fit to the one part, answer for the other. -> (b, n_classes)."""
     params = _check_method_params(X, dict(params or {}), indices=train)
-    model.fit(_safe_indexing(X, train), target[train], **params)
+    with refusal_explained(model):
+        model.fit(_safe_indexing(X, train), target[train], **params)
     return answer(model, _safe_indexing(X, test), target[test])
 
 

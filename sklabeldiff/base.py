@@ -228,7 +228,7 @@ class CandidateClassifier(
             warnings.warn(
                 f"Every one of {len(rows)} training rows is predicted to be {label!r}, "
                 f"which is a candidate of {share:.0%} of them: nothing else is learnt. "
-                "Train longer (max_epochs) or take fewer n_neighbors, or check that the "
+                "Train longer (max_epochs), take fewer n_neighbors, or check that the "
                 "columns of X differ between classes and are of similar scale.",
                 ConvergenceWarning,
                 stacklevel=3,

@@ -5,6 +5,8 @@ import pandas as pd
 import pytest
 from sklearn.datasets import load_iris
 from sklearn.linear_model import LogisticRegression
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
 
 from sklabeldiff import CADClassifier, DDMPClassifier, DMISClassifier, DTMClassifier
 from sklabeldiff._parameters import check_folder, check_number, check_option
@@ -14,11 +16,16 @@ from sklabeldiff.baselines import (
     KernelPropagationClassifier,
     PLKNNClassifier,
 )
-from sklabeldiff.calibration import CandidateCalibratedClassifier
+from sklabeldiff.calibration import (
+    CandidateCalibratedClassifier,
+    RejectOptionClassifier,
+)
+from sklabeldiff.datasets import make_candidate_sets
 from sklabeldiff.model_selection import cross_val_proba
 
 X, TRUE = load_iris(return_X_y=True)
 X, TRUE = X[::5].astype(np.float32), TRUE[::5]
+SETS = make_candidate_sets(TRUE, rate=0.5, random_state=0)
 METHODS = [DDMPClassifier, DTMClassifier, CADClassifier, DMISClassifier]
 
 
@@ -141,3 +148,25 @@ def test_cv_of_masks_and_of_numbers_are_the_same():
         cross_val_proba(PLKNNClassifier(), X, TRUE, cv=c) for c in (masks, numbers)
     ]
     np.testing.assert_array_equal(*found)
+
+
+@pytest.mark.parametrize("form", [np.array, pd.DataFrame, list, set, frozenset])
+@pytest.mark.parametrize(
+    "wrap", [CandidateCalibratedClassifier, RejectOptionClassifier]
+)
+def test_a_wrapped_classifier_takes_sets(wrap, form):
+    sets = SETS
+    if form in (list, set, frozenset):
+        sets = [form(np.flatnonzero(row).tolist()) for row in SETS]
+    elif form is pd.DataFrame:
+        sets = form(SETS)
+    text = "LogisticRegression takes one label a row.*CandidateWeightedClassifier"
+    with pytest.raises(ValueError, match=text):
+        wrap(LogisticRegression(), cv=3).fit(X, sets)
+    with pytest.raises(ValueError, match=text):
+        cross_val_proba(make_pipeline(StandardScaler(), LogisticRegression()), X, sets)
+
+
+def test_other_errors_of_a_wrapped_classifier_are_its_own():
+    with pytest.raises(ValueError, match=r"^The 'C' parameter of LogisticRegression"):
+        cross_val_proba(LogisticRegression(C=-1), X, TRUE)

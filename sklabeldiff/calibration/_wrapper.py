@@ -14,6 +14,7 @@ from sklabeldiff._cross_val import cross_val_proba
 from sklabeldiff._documented import DocumentedMixin
 from sklabeldiff._fields import Fitted, Labels, Number
 from sklabeldiff._label_columns import parameter_of
+from sklabeldiff._pipelines import refusal_explained
 from sklabeldiff._saving import SavingMixin
 from sklabeldiff.metrics._scorers import covering_rate_scorer, true_accuracy
 from sklabeldiff.targets import encode_candidates
@@ -62,7 +63,7 @@ class CandidateWrapper(
     def _fit_clone(self, X: Any, y: Any, task: FitTask) -> None:
         """Fit the clone that predicts; callbacks follow into it, not into the folds."""
         self.estimator_ = clone(self.estimator)
-        with task.handed_to(self.estimator_):
+        with task.handed_to(self.estimator_), refusal_explained(self.estimator_):
             self.estimator_.fit(X, y)
         self.classes_ = self.estimator_.classes_
         for name in ("n_features_in_", "feature_names_in_"):

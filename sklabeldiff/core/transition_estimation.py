@@ -112,7 +112,7 @@ class TransitionEstimation:
         held = self.training.held
         with torch.no_grad():
             parts = [forward_loss(network(self.e[b]), c[b]) for b in held.split(CHUNK)]
-        return torch.cat(parts) if parts else c.new_zeros(0)
+        return torch.cat(parts)
 
     def by_gradient(self, first: FirstNetwork, volume_penalty: float) -> Tensor:
         """T_groups by gradient descent from T0 with a fixed classifier, "volmin"."""
