@@ -9,7 +9,7 @@ import torch
 from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
-from sklabeldiff._parameters import check_option
+from sklabeldiff._parameters import as_numbers, check_option
 from sklabeldiff.core.imprecise import MIN_PRIOR, prior_behind
 from sklabeldiff.core.layers import mlp
 from sklabeldiff.core.noisy_training import (
@@ -79,10 +79,7 @@ def first_prior(
 
 def _given(prior: ArrayLike, n_classes: int) -> NDArray[np.float64]:
     """Prior of the user, as probabilities. (C,)."""
-    try:
-        p = np.asarray(prior, dtype=np.float64)
-    except (TypeError, ValueError) as error:
-        raise TypeError(f"class_prior must hold numbers, got {prior!r}.") from error
+    p = as_numbers("class_prior", prior)
     if p.shape != (n_classes,) or not np.isfinite(p).all() or (p <= 0).any():
         raise ValueError(
             f"class_prior must hold one positive number for each of {n_classes} "

@@ -176,7 +176,7 @@ def _splits(cv: Any, X: Any, target: NDArray[Any]) -> list[Any]:
     if cv is None or isinstance(cv, Integral):
         Y, _ = encode_candidates(target)
         return list(folds(Y, check_cv(cv).n_splits, RandomState(0)))
-    if hasattr(cv, "split") and not isinstance(cv, str | bytes):
+    if hasattr(cv, "split") and hasattr(cv, "get_n_splits"):  # tensors and words split
         return list(cv.split(X, target))
     try:
         n = len(target)

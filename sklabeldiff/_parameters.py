@@ -8,6 +8,7 @@ from numbers import Integral, Real
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 from sklearn.utils import check_random_state
 
 # Single precision ends at 3e38, and a product of two parameters is to stay below.
@@ -62,6 +63,15 @@ def check_option(name: str, value: Any, options: tuple[Any, ...]) -> None:
     is_word = isinstance(value, str) and value in words
     if not is_word and not any(value is option for option in options):
         raise ValueError(f"{name} must be one of {options}, got {value!r}.")
+
+
+def as_numbers(name: str, values: Any) -> NDArray[np.float64]:
+    """Array of what must be numbers, which the user calls `name`."""
+    try:
+        return np.asarray(values, dtype=np.float64)
+    except (TypeError, ValueError, OverflowError) as error:
+        kind = TypeError if isinstance(error, TypeError) else ValueError
+        raise kind(f"{name} must hold numbers, got {values!r:.60}.") from error
 
 
 def check_verbose(value: Any) -> None:

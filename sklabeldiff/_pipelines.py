@@ -9,7 +9,7 @@ from typing import Any
 from sklearn.pipeline import Pipeline
 
 # What scikit-learn says of matrices, sets and lists where it wants one label a row.
-_REFUSALS = ("should be a 1d array", "Unknown label type", "element with a sequence")
+_REFUSALS = ("should be a 1d array", "label type: unknown", "element with a sequence")
 
 
 def last_step(estimator: Any) -> Any:

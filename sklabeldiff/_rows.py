@@ -65,7 +65,7 @@ def _first_that_is_none(X: Any) -> tuple[str, Any] | None:
         table = np.asarray(X, dtype=object) if names is None else X.to_numpy()
     except (TypeError, ValueError, AttributeError):
         return None
-    if table.dtype.kind not in "OUS" or table.ndim not in (1, 2):
+    if table.dtype.kind not in "OUS" or not table.ndim:
         return None
     for (i, *rest), value in np.ndenumerate(table):
         try:

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from sklabeldiff._parameters import check_number
+from sklabeldiff._parameters import as_numbers, check_number
 
 SUPERVISIONS = ("auto", "partial", "semi", "noisy")
 SUM_TOLERANCE = 1e-6
@@ -70,12 +70,7 @@ def known_transition(
         return T
     if noise_rate is not None:
         raise ValueError("give transition_matrix or noise_rate, not both.")
-    try:
-        T = np.asarray(transition_matrix, dtype=np.float64)
-    except (TypeError, ValueError) as error:
-        raise type(error)(
-            f"transition_matrix must be a table of numbers, got {transition_matrix!r}."
-        ) from error
+    T = as_numbers("transition_matrix", transition_matrix)
     if T.shape != (n_classes, n_classes):
         raise ValueError(
             f"transition_matrix has shape {T.shape}; {n_classes} classes need "

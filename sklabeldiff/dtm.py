@@ -425,6 +425,7 @@ class DTMClassifier(NetworkClassifier):
         check_option("representation", self.representation, ("auto", "pca", "full"))
         check_option("prediction", self.prediction, ("x0", "eps"))
         check_option("schedule", self.schedule, ("respaced", "paper"))
+        check_option("resample", self.resample, (True, False))
         check_standardize(self.standardize)
         for name in ("n_draws", "batch_size"):
             check_number(name, getattr(self, name), 1, integer=True)

@@ -195,6 +195,7 @@ class TestReject:
             ({"coverage": 0}, ValueError, "coverage must be above 0 and at most 1"),
             ({"coverage": "all"}, TypeError, "coverage must be a number"),
             ({"threshold": 1.5}, ValueError, "threshold must be at least 0"),
+            ({"reject_label": np.ones(2)}, TypeError, "reject_label must be a number"),
             ({"reject_label": 2}, ValueError, "reject_label=2 is one of the classes"),
             ({"estimator": LinearSVC()}, TypeError, "with predict_proba"),
         ],

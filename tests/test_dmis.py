@@ -512,7 +512,7 @@ def test_prior_of_the_user_moves_the_predictions(iris):
         ({"class_prior": "flat"}, ValueError, "class_prior must be one of"),
         ({"class_prior": None}, TypeError, "class_prior must be"),
         ({"class_prior": [1, 2]}, ValueError, "each of 3 classes"),
-        ({"class_prior": ["a", "b", "c"]}, TypeError, "class_prior must hold numbers"),
+        ({"class_prior": ["a", "b", "c"]}, ValueError, "class_prior must hold numbers"),
         ({"class_prior": [1, 0, 1]}, ValueError, "positive number"),
         ({"noise_rate": 0.1}, ValueError, "taken as 'partial'"),
         (

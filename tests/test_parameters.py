@@ -3,13 +3,19 @@
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 from sklearn.datasets import load_iris
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from sklabeldiff import CADClassifier, DDMPClassifier, DMISClassifier, DTMClassifier
-from sklabeldiff._parameters import check_folder, check_number, check_option
+from sklabeldiff._parameters import (
+    as_numbers,
+    check_folder,
+    check_number,
+    check_option,
+)
 from sklabeldiff.baselines import (
     CandidateWeightedClassifier,
     CCClassifier,
@@ -21,6 +27,7 @@ from sklabeldiff.calibration import (
     RejectOptionClassifier,
 )
 from sklabeldiff.datasets import make_candidate_sets
+from sklabeldiff.features import CLIPFeatures, TextFeatures, VisionFeatures
 from sklabeldiff.model_selection import cross_val_proba
 
 X, TRUE = load_iris(return_X_y=True)
@@ -109,7 +116,7 @@ def test_the_interval_of_noise_levels_has_limits(value):
 
 @pytest.mark.parametrize("value", ["auto", {"a": 1}, 1j, len])
 def test_a_transition_matrix_is_a_table(value):
-    with pytest.raises((TypeError, ValueError), match="transition_matrix must be a "):
+    with pytest.raises((TypeError, ValueError), match="transition_matrix must hold"):
         DMISClassifier(supervision="noisy", transition_matrix=value).fit(X, TRUE)
 
 
@@ -125,7 +132,7 @@ HALF = np.ones(7, dtype=bool)
 @pytest.mark.parametrize(
     "cv",
     [
-        *(b"a", [1], [None], np.eye(2), np.array(2), 1.5, object()),
+        *("a", b"a", torch.ones(2), [1], [None], np.eye(2), np.array(2), 1.5, object()),
         *([([0.5], [1.0])], [([0], [99])], [([0], [-1])], [(HALF, HALF)]),
     ],
 )
@@ -170,3 +177,39 @@ def test_a_wrapped_classifier_takes_sets(wrap, form):
 def test_other_errors_of_a_wrapped_classifier_are_its_own():
     with pytest.raises(ValueError, match=r"^The 'C' parameter of LogisticRegression"):
         cross_val_proba(LogisticRegression(C=-1), X, TRUE)
+
+
+@pytest.mark.parametrize(
+    ("values", "error"),
+    [
+        *[(10**400, ValueError), (["a"], ValueError), ([[1], [2, 3]], ValueError)],
+        *[(len, TypeError), (1j, TypeError), ({"a": 1}, TypeError)],
+    ],
+)
+def test_an_array_of_numbers_is_one(values, error):
+    with pytest.raises(error, match=r"^what must hold numbers, got "):
+        as_numbers("what", values)
+
+
+@pytest.mark.parametrize(
+    ("cls", "name"),
+    [
+        (DTMClassifier, "resample"),
+        (CADClassifier, "flip"),
+        (VisionFeatures, "normalize"),
+        (TextFeatures, "normalize"),
+        (CLIPFeatures, "append_scores"),
+    ],
+)
+@pytest.mark.parametrize("value", ["yes", pd.Series([1, 2]), 2])
+def test_what_is_true_or_false_is_nothing_else(cls, name, value):
+    estimator = cls(**{name: value})
+    with pytest.raises(ValueError, match=f"{name} must be one of"):
+        estimator._check_params()
+
+
+def test_entries_of_tables_with_too_many_axes_are_named():
+    rows = np.zeros((30, 1, 1), dtype=object)
+    rows[4] = frozenset()
+    with pytest.raises(TypeError, match=r"row 4, column 0, column 0, which is no num"):
+        PLKNNClassifier().fit(rows, TRUE)

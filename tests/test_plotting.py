@@ -194,7 +194,7 @@ class TestDenoisingPath:
 
     @pytest.mark.parametrize("states", ["a", [[["a"]]], [[[np.nan, 1]]], [[1], [1, 2]]])
     def test_what_are_no_numbers_is_refused(self, states):
-        with pytest.raises(ValueError, match=r"states (must be an array|holds NaN)"):
+        with pytest.raises(ValueError, match=r"states (must hold num|holds NaN)"):
             DenoisingPathDisplay.from_predictions([1], states)
 
     def test_estimator_without_a_path_is_refused(self, data):

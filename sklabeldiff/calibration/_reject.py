@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from numbers import Real
+from types import NoneType
 from typing import Any, ClassVar, Self
 
 import numpy as np
@@ -135,9 +137,15 @@ class RejectOptionClassifier(CandidateWrapper):
             If the classifier refuses the data, a row is not held out exactly once, a
             parameter is out of range, or `reject_label` is a class.
         TypeError
-            If the classifier has no ``predict_proba``, or a parameter is no number.
+            If the classifier has no ``predict_proba``, or a parameter is of the wrong
+            type.
         """
         self._check_estimator()
+        if not isinstance(self.reject_label, (Real, np.bool_, str, NoneType)):
+            raise TypeError(
+                "reject_label must be a number, a string or None, got "
+                f"{self.reject_label!r}."
+            )
         check_number("coverage", self.coverage, 0, 1, open_low=True)
         if self.threshold is not None:
             check_number("threshold", self.threshold, 0, 1)

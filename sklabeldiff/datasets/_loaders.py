@@ -145,6 +145,8 @@ def load_pll(
     return (data.data, data.candidates) if return_X_y else data
 
 
+# Of a damaged file: numbers become infinite, which estimators name, or no class.
+@np.errstate(over="ignore", invalid="ignore")
 def read_pll(path: Path) -> Bunch:
     """Read a file of either layout; ValueError if it is not one."""
     raw = _read_npz(path) if path.suffix.lower() == ".npz" else _read_mat(path)

@@ -51,6 +51,7 @@ _DTYPES = {
     "float16": torch.float16,
     "bfloat16": torch.bfloat16,
 }
+MAX_BATCH_SIZE = 2**16  # every batch is filled up to its size, in memory
 # Part of the name of a cache; counts up when old ones must not be read.
 _CACHE_FORMAT = 1
 
@@ -258,7 +259,7 @@ class FeatureExtractor(
 
     def _check_params(self) -> None:
         """Check the shared parameters, before any work."""
-        check_number("batch_size", self.batch_size, 1, integer=True)
+        check_number("batch_size", self.batch_size, 1, MAX_BATCH_SIZE, integer=True)
         check_verbose(self.verbose)
         if self.cache_dir is not None:
             check_folder("cache_dir", self.cache_dir)
@@ -310,11 +311,8 @@ def _resolve(
 ) -> tuple[torch.device, torch.dtype]:
     """Turn the parameters of these names into a usable device and a dtype."""
     chosen = usable_device(device)
+    check_option("precision", precision, ("auto", *_DTYPES))
     if precision == "auto":
         # CUDA's float16 units are several times faster; elsewhere it gains little.
         precision = "float16" if chosen.type == "cuda" else "float32"
-    if precision not in _DTYPES:
-        raise ValueError(
-            f"precision={precision!r}: choose one of {['auto', *_DTYPES]}."
-        )
     return chosen, _DTYPES[precision]

@@ -18,6 +18,7 @@ from torch import Tensor
 from torch.nn.functional import normalize
 
 from sklabeldiff._optional import require
+from sklabeldiff._parameters import check_option
 
 from ._class_names import (
     PROMPT,
@@ -323,6 +324,7 @@ class CLIPFeatures(ImageExtractor):
     def _check_params(self) -> None:
         """Check the parameters, before any work; for scores, the text half as well."""
         super()._check_params()
+        check_option("append_scores", self.append_scores, (True, False))
         if self.append_scores:
             self._class_directions()  # kept; a model without text half is refused here
         elif self.class_names is not None:

@@ -18,6 +18,7 @@ from torch.nn.functional import normalize, pad
 from torch.nn.utils.rnn import pad_sequence
 
 from sklabeldiff._optional import require
+from sklabeldiff._parameters import check_option
 
 from ._base import FeatureExtractor
 from ._encoding import Encoder, Rows, Source, cut
@@ -166,6 +167,7 @@ class TextFeatures(FeatureExtractor):
     def _check_params(self) -> None:
         """Check the parameters, before any work."""
         super()._check_params()
+        check_option("normalize", self.normalize, (True, False))
         if not isinstance(self.prompt, str | None):
             raise TypeError(
                 f"prompt={self.prompt!r}: give a str to put before every text, or None "

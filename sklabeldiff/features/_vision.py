@@ -161,6 +161,7 @@ class VisionFeatures(ImageExtractor):
         """Check the parameters, before any work."""
         super()._check_params()
         check_option("pooling", self.pooling, _POOLINGS)
+        check_option("normalize", self.normalize, (True, False))
 
     def _loaded_from(self) -> tuple[Any, ...]:
         return str(self.model), self.pooling, self.normalize

@@ -14,8 +14,8 @@ from sklabeldiff.plotting._style import (
     MAX_TICKS,
     SHARES,
     TRUTH,
-    as_numbers,
     classes_or_numbers,
+    finite_numbers,
     fitted,
     name_texts,
     name_ticks,
@@ -186,9 +186,9 @@ class BeliefDisplay:
         Y, labels = encode_candidates(y, None if is_matrix else classes)
         if is_matrix:
             labels = classes_or_numbers(classes, Y.shape[1])
-        after = as_numbers("y_proba", y_proba)
+        after = finite_numbers("y_proba", y_proba)
         start = Y / Y.sum(axis=1, keepdims=True) if before is None else before
-        start = as_numbers("before", start)
+        start = finite_numbers("before", start)
         for name, S in {"y_proba": after, "before": start}.items():
             if S.shape != Y.shape:
                 raise ValueError(f"{name} has shape {S.shape}; y means {Y.shape}.")

@@ -13,8 +13,8 @@ from sklabeldiff.plotting._style import (
     GREY,
     LINES,
     MARKERS,
-    as_numbers,
     classes_or_numbers,
+    finite_numbers,
     fitted,
     name_texts,
     take_axes,
@@ -151,7 +151,7 @@ class DenoisingPathDisplay:
         ValueError
             If the shapes do not agree.
         """
-        path, at = as_numbers("states", states), as_numbers("steps", steps)
+        path, at = finite_numbers("states", states), finite_numbers("steps", steps)
         if path.ndim != 3 or at.shape != path.shape[1:2]:
             raise ValueError(
                 f"states has shape {path.shape} and steps {at.shape}; they should be "

@@ -16,7 +16,7 @@ from sklabeldiff.plotting._style import (
     COLOURS,
     GREY,
     MARKERS,
-    as_numbers,
+    finite_numbers,
     name_texts,
     take_axes,
 )
@@ -181,9 +181,9 @@ class EmbeddingDisplay:
             If the shapes do not agree.
         """
         places, labels, doubt = (
-            as_numbers("points", points),
+            finite_numbers("points", points),
             np.asarray(believed),
-            as_numbers("score", score),
+            finite_numbers("score", score),
         )
         if places.shape != (len(labels), 2) or doubt.shape != labels.shape:
             raise ValueError(

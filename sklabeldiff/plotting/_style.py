@@ -10,6 +10,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from sklabeldiff._label_forms import check_classes, make_missing
 from sklabeldiff._optional import require
+from sklabeldiff._parameters import as_numbers
 from sklabeldiff._pipelines import last_step
 
 # Okabe and Ito's, without the yellow, which vanishes on white.
@@ -57,14 +58,9 @@ def take_axes(ax: Any, n: int, size: tuple[float, float]) -> NDArray[Any]:
     return axes
 
 
-def as_numbers(name: str, values: Any) -> NDArray[np.float64]:
+def finite_numbers(name: str, values: Any) -> NDArray[np.float64]:
     """Array of finite numbers, which the user calls `name`."""
-    try:
-        array = np.asarray(values, dtype=np.float64)
-    except (TypeError, ValueError) as error:
-        raise type(error)(
-            f"{name} must be an array of numbers, got {values!r:.60}."
-        ) from error
+    array = as_numbers(name, values)
     if not np.isfinite(array).all():
         raise ValueError(f"{name} holds NaN or infinity.")
     return array

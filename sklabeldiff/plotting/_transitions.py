@@ -11,9 +11,9 @@ from numpy.typing import ArrayLike, NDArray
 from sklabeldiff._pipelines import before_last
 from sklabeldiff.plotting._style import (
     MAX_COLUMNS,
-    as_numbers,
     classes_or_numbers,
     draw_heat_map,
+    finite_numbers,
     fitted,
     name_texts,
     take_axes,
@@ -166,7 +166,7 @@ class TransitionMatrixDisplay:
         ValueError
             If the shapes do not agree.
         """
-        T = as_numbers("matrices", matrices)
+        T = finite_numbers("matrices", matrices)
         T = T[None] if T.ndim == 2 else T
         if T.ndim != 3 or T.shape[1] != T.shape[2]:
             raise ValueError(f"matrices has shape {T.shape}; they should be square.")

@@ -252,10 +252,11 @@ def test_rows_without_image_shape_are_refused(encoder, n_columns, hint):
 @pytest.mark.parametrize(
     ("params", "message"),
     [
-        ({"batch_size": 0}, "batch_size must be at least 1, got 0"),
+        ({"batch_size": 0}, "batch_size must be at least 1 and at most 65536, got 0"),
+        ({"batch_size": 2**31}, "batch_size must be .* at most 65536, got 2147483648"),
         ({"on_error": "skip"}, "on_error must be one of"),
         ({"cache_dtype": "int8"}, "cache_dtype must be one of"),
-        ({"precision": "half"}, "precision='half': choose one of"),
+        ({"precision": "half"}, "precision must be one of"),
         ({"device": "nowhere"}, "device='nowhere' cannot be used"),
         ({"image_shape": 32}, "image_shape=32"),
         ({"image_shape": (3, 32, 32)}, "channels first need"),
