@@ -6,8 +6,6 @@ stand beside them. The checks of the numerics are in ``tests/core``.
 
 import os
 import pickle
-import signal
-import subprocess
 import sys
 
 import joblib
@@ -482,36 +480,6 @@ def test_checkpoint_of_other_versions_is_not_used(iris, tmp_path, monkeypatch):
             clf.fit(X, sets, first)
     whole = quick(**given).fit(X, sets, second)
     resumed = clf.fit(X, sets, second)
-    np.testing.assert_array_equal(resumed.predict_proba(X), whole.predict_proba(X))
-
-
-KILLED = """
-import os, signal, sys
-from sklearn.datasets import load_iris
-from sklabeldiff import CADClassifier, DiffusionEditor
-from sklabeldiff.core import class_specific_training
-from sklabeldiff.core.training import Trainer, n_batches
-from sklabeldiff.datasets import make_candidate_sets
-X, y = load_iris(return_X_y=True)
-sets = make_candidate_sets(y, rate=0.4, random_state=0)
-training = class_specific_training.ClassSpecificTraining
-whole, done = training.batch_loss, []
-def batch_loss(self, student, rows):
-    done.append(1)
-    if len(done) > 25:
-        os.kill(os.getpid(), signal.SIGKILL)
-    return whole(self, student, rows)
-training.batch_loss = batch_loss
-CADClassifier(max_epochs=20, random_state=0, checkpoint_dir=sys.argv[1]).fit(X, sets)
-"""
-
-
-def test_killed_fit_goes_on_to_the_same_model(iris, tmp_path):
-    X, sets, _ = iris
-    done = subprocess.run([sys.executable, "-c", KILLED, str(tmp_path)], check=False)
-    assert done.returncode == -signal.SIGKILL
-    resumed = quick(max_epochs=20, checkpoint_dir=tmp_path).fit(X, sets)
-    whole = quick(max_epochs=20).fit(X, sets)
     np.testing.assert_array_equal(resumed.predict_proba(X), whole.predict_proba(X))
 
 

@@ -7,9 +7,6 @@ measured when they were set stand beside them. The core's checks are in ``tests/
 import dataclasses
 import os
 import pickle
-import signal
-import subprocess
-import sys
 import warnings
 
 import joblib
@@ -290,45 +287,6 @@ def test_killed_fit_resumes_to_the_bit_equal_model(stages, iris, tmp_path, monke
     )
     np.testing.assert_array_equal(resumed.sample(1, 4), whole.sample(1, 4))
     assert not list(tmp_path.iterdir())
-
-
-FIT_UNTIL_SAVED = """
-import sys, time
-from sklearn.datasets import load_iris
-from sklabeldiff import DMISClassifier, _checkpoint
-from sklabeldiff.datasets import make_candidate_sets
-
-def save(self, state, times=[], save=_checkpoint.Checkpoint.save):
-    save(self, state)
-    times.append(1)
-    if len(times) == 3:
-        print("saved", flush=True)
-        time.sleep(600)
-
-_checkpoint.Checkpoint.save = save
-X, y = load_iris(return_X_y=True)
-sets = make_candidate_sets(y, rate=0.4, random_state=0)
-clf = DMISClassifier(max_epochs=20, random_state=0, checkpoint_dir=sys.argv[1])
-clf.fit(X, sets)
-"""
-
-
-def test_fit_in_a_killed_process_resumes_to_the_bit_equal_model(iris, tmp_path):
-    command = [sys.executable, "-c", FIT_UNTIL_SAVED, tmp_path]
-    with subprocess.Popen(command, stdout=subprocess.PIPE) as process:
-        assert process.stdout.readline() == b"saved\n"
-        process.kill()
-    assert process.returncode == -signal.SIGKILL
-    assert list(tmp_path.iterdir())
-    resumed = quick(max_epochs=20, checkpoint_dir=tmp_path).fit(*iris[:2])
-    whole = quick(max_epochs=20).fit(*iris[:2])
-    assert not list(tmp_path.iterdir())  # it was found, and is done
-    assert resumed.history_ == whole.history_
-    for ask in ("predict_proba", "score_samples"):
-        np.testing.assert_array_equal(
-            getattr(resumed, ask)(iris[0]), getattr(whole, ask)(iris[0])
-        )
-    np.testing.assert_array_equal(resumed.sample(1, 4), whole.sample(1, 4))
 
 
 def test_checkpoint_is_kept_until_the_model_is_there(iris, tmp_path, monkeypatch):
