@@ -46,14 +46,16 @@ def check_table(X: Any, name: str) -> NDArray[np.float64]:
     return table
 
 
-def refuse_huge(table: NDArray[np.floating], name: str = "X") -> None:
+def refuse_huge(
+    table: NDArray[np.floating], name: str = "X", largest: float = LARGEST
+) -> None:
     """Refuse numbers whose squares, summed, would overflow. (n, p)."""
     # As Python's numbers: float32 cannot hold the limit.
-    if table.size and max(float(table.max()), -float(table.min())) > LARGEST:
+    if table.size and max(float(table.max()), -float(table.min())) > largest:
         row, column = np.unravel_index(np.abs(table).argmax(), table.shape)
         raise ValueError(
             f"{name} holds {table[row, column]:g} in row {row}, column {column}, which "
-            f"is beyond {LARGEST:g}: distances would overflow. Use a larger unit for "
+            f"is beyond {largest:g}: distances would overflow. Use a larger unit for "
             "this column, or its logarithm."
         )
 

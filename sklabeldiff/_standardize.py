@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from sklabeldiff._fields import SCALER_ARRAYS, Choice, Parts
 from sklabeldiff._parameters import check_option
+from sklabeldiff._rows import refuse_huge
 from sklabeldiff.base import TrainingData
 from sklabeldiff.core.scaling import Standardizer, choose_row_scaling
 
 # `Standardizer` as a fitted attribute.
 SCALER_FIELD = Parts({**SCALER_ARRAYS, "equal_norm": Choice((True, False))})
 SCALINGS = ("standard", "rows", "auto", None)
+LARGEST_UNSCALED = 1e15  # squares of rows that stay as they are must fit float32
 AGREEMENT_NEIGHBORS = 10  # of "auto", where the method has no neighbours of its own
 
 
@@ -25,6 +27,7 @@ def fit_standardizer(
 ) -> Standardizer:
     """Learn the scaling that was asked for."""
     if standardize is None:
+        refuse_huge(data.X, largest=LARGEST_UNSCALED)
         return Standardizer.identity(data.X.shape[1])
     if standardize == "auto":
         return choose_row_scaling(data.X, data.Y, n_neighbors)

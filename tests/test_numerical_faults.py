@@ -87,3 +87,16 @@ def test_labels_that_say_nothing_make_no_number_infinite(cls, n_classes, penalty
     np.testing.assert_allclose(T.sum(axis=1), 1, atol=1e-5)
     if cls is VolMinNetClassifier and penalty > 1:
         assert abs(np.linalg.det(T)) < 1e-3
+
+
+@pytest.mark.parametrize("cls", [DDMPClassifier, PLKNNClassifier, CADClassifier])
+def test_rows_left_as_they_are_must_have_squares(cls):
+    """Scaled, the same rows are fine."""
+    far = X * np.float32(1e20)
+    clf = cls(standardize=None)
+    with pytest.raises(ValueError, match=r"in row \d+, column \d, .*beyond 1e\+15"):
+        clf.fit(far, TRUE)
+    params = {"max_epochs": 20, "random_state": 0} if "max_epochs" in vars(clf) else {}
+    found = cls(**params).fit(far, TRUE).predict_proba(far)
+    assert np.isfinite(found).all()
+    assert (found.argmax(1) == TRUE).mean() > 0.5
