@@ -13,6 +13,7 @@ from sklearn.model_selection import cross_val_predict
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
+from sklabeldiff.baselines import PLKNNClassifier
 from sklabeldiff.datasets import load_pll, make_candidate_sets
 from sklabeldiff.datasets._candidates import _instance_weights
 
@@ -467,6 +468,7 @@ class TestLoadPLL:
             ({"y": TRUTH[:, None]}, "do not describe the same rows"),
             ({"y": [0, 1, 2, 3, 0, 0]}, "class of row 3 is 3; .* columns 0 to 2"),
             ({"y": [0, 1, -1, 2, 0, 0]}, "class of row 2 is -1"),
+            ({"y": [0, 1, 2, 1e300, 0, 0]}, "class of row 3 is "),
             (
                 {"candidates": CANDIDATES & (np.arange(N) != 4)[:, None]},
                 "row 4 has no candidate",
@@ -477,6 +479,12 @@ class TestLoadPLL:
         write_npz(tmp_path / "toy.npz", **changed)
         with pytest.raises(ValueError, match=message):
             load_pll("toy", tmp_path)
+
+    def test_numbers_beyond_float32_are_infinite(self, tmp_path):
+        write_npz(tmp_path / "toy.npz", X=FEATURES * 1e300)
+        toy = load_pll("toy", tmp_path)
+        with pytest.raises(ValueError, match="X contains infinity"):
+            PLKNNClassifier().fit(toy.data, toy.candidates)
 
     def test_truth_outside_the_candidates_is_legal(self, tmp_path):
         write_npz(tmp_path / "toy.npz", y=(TRUTH + 1) % C)  # crowds make such sets
