@@ -27,6 +27,26 @@ def n_cases(some, many):
     return settings(max_examples=many if ALL else some)
 
 
+def pytest_sessionfinish(session):
+    """Hand the counts of an xdist worker over."""
+    if hasattr(session.config, "workeroutput"):
+        session.config.workeroutput["fuzz"] = dict(CASES)
+
+
+def pytest_configure(config):
+    """Add up the counts of workers, where there are any."""
+    if config.pluginmanager.hasplugin("xdist"):
+        config.pluginmanager.register(Counts())
+
+
+class Counts:
+    """What only xdist asks for, whose hooks are unknown without it."""
+
+    def pytest_testnodedown(self, node):
+        """Take the counts of a worker that is done."""
+        CASES.update(getattr(node, "workeroutput", {}).get("fuzz", {}))
+
+
 def pytest_terminal_summary(terminalreporter):
     """Print how many cases there were."""
     for kind in ("function", "fit", "complete"):
