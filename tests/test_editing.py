@@ -936,7 +936,7 @@ class TestErrors:
             ({"random_state": -1}, ValueError, "random_state must be at least 0"),
             ({"class_prompts": ["cat"]}, TypeError, "a dict from label to text"),
             ({"value_range": (1, 0)}, ValueError, r"value_range=\(1, 0\)"),
-            ({"precision": "float8"}, ValueError, "precision='float8'"),
+            ({"precision": "float8"}, ValueError, "precision must be one of"),
             ({"device": "nowhere"}, ValueError, "device='nowhere' cannot be used"),
             ({"channel_mean": [0.1, 0.2]}, ValueError, "one for each of the 3"),
             ({"channel_mean": "a"}, ValueError, "channel_mean='a': give one number"),
