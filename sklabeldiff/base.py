@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 import numpy as np
 import torch
 from numpy.typing import ArrayLike, NDArray
+from scipy.sparse import csr_array, issparse
 from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils.validation import (
@@ -80,6 +81,32 @@ class TrainingData(NamedTuple):
         return beliefs / beliefs.max(axis=1, keepdims=True)
 
 
+class SparseTrainingData(NamedTuple):
+    """Checked training data of very many classes.
+
+    ``X`` (n, p) float64 or float32, ``Y`` (n, C) sparse bools with e entries, and the
+    user's ``weights`` of these (e,) float64, None where candidates weigh the same.
+    """
+
+    X: NDArray[np.floating]
+    Y: csr_array
+    weights: NDArray[np.float64] | None
+
+    @property
+    def Ybar(self) -> NDArray[np.float64]:
+        """Equal belief in every candidate, or the user's weights. (e,)."""
+        weights = np.ones(self.Y.nnz) if self.weights is None else self.weights
+        total = np.add.reduceat(weights, self.Y.indptr[:-1])
+        sizes = np.diff(self.Y.indptr)
+        beliefs: NDArray[np.float64] = weights / np.repeat(total, sizes)
+        return beliefs
+
+    def arrays(self) -> list[NDArray[Any]]:
+        """Return all that was given, for a digest."""
+        given = [self.X, self.Y.indptr, self.Y.indices]
+        return given if self.weights is None else [*given, self.weights]
+
+
 class CandidateClassifier(
     DocumentedMixin,
     SavingMixin,
@@ -110,8 +137,42 @@ class CandidateClassifier(
 
         Sets ``classes_`` and ``candidate_sets_``.
         """
+        return self._dense_data(*self._check_data(X, y, sparse_output=False))
+
+    def _check_sparse_fit(
+        self, X: ArrayLike, y: Any
+    ) -> TrainingData | SparseTrainingData:
+        """Do the same, with sparse sets where classes are very many."""
+        rows, Y = self._check_data(X, y, sparse_output="auto")
+        if not issparse(Y):
+            return self._dense_data(rows, Y)
+        weights = None if Y.dtype == bool else Y.data.astype(np.float64)
+        self.candidate_sets_ = Y.astype(bool)
+        self._keep_some(rows)
+        return SparseTrainingData(rows, self.candidate_sets_, weights)
+
+    def _dense_data(self, rows: NDArray[np.floating], Y: NDArray[Any]) -> TrainingData:
+        # One memory layout, whatever y came in: products round by layout.
+        self.candidate_sets_ = np.ascontiguousarray(Y > 0)
+        weights = None if Y.dtype == bool else Y.astype(np.float64, order="C")
+        self._keep_some(rows)
+        return TrainingData(rows, self.candidate_sets_, weights)
+
+    def _keep_some(self, rows: NDArray[np.floating]) -> None:
+        """Keep some training rows, for a look at what is fitted."""
+        some = slice(None, None, -(-len(rows) // TRIED_ROWS))
+        sets = self.candidate_sets_[some]
+        self._tried_rows = rows[some], sets.toarray() if issparse(sets) else sets
+
+    def _check_data(
+        self, X: ArrayLike, y: Any, *, sparse_output: bool | str
+    ) -> tuple[NDArray[np.floating], Any]:
+        """Check rows and encode sets; sets ``classes_``."""
         Y, classes = encode_candidates(
-            y, self.classes, missing_label=self.missing_label
+            y,
+            self.classes,
+            missing_label=self.missing_label,
+            sparse_output=sparse_output,
         )
         with naming_entries(X):
             rows: NDArray[np.floating] = validate_data(
@@ -125,12 +186,7 @@ class CandidateClassifier(
                 "least 2. Name every class in classes= if y lacks some of them."
             )
         self.classes_ = classes
-        # One memory layout, whatever y came in: products round by layout.
-        self.candidate_sets_ = np.ascontiguousarray(Y > 0)
-        weights = None if Y.dtype == bool else Y.astype(np.float64, order="C")
-        some = slice(None, None, -(-len(rows) // TRIED_ROWS))
-        self._tried_rows = rows[some], self.candidate_sets_[some]
-        return TrainingData(rows, self.candidate_sets_, weights)
+        return rows, Y
 
     def predict_proba(self, X: ArrayLike) -> NDArray[np.float32]:
         """Probability of each class.
@@ -169,13 +225,18 @@ class CandidateClassifier(
 
     def _without_absent(self, P: NDArray[np.float32]) -> NDArray[np.float32]:
         """P without classes that were never a candidate: no network learns a 0."""
-        possible = self.candidate_sets_.any(axis=0)
+        possible = self._possible()
         if possible.all():
             return P
         P = np.where(possible, P, 0)
         total = P.sum(axis=1, keepdims=True)
         everywhere = np.broadcast_to(possible / possible.sum(), P.shape)
         return np.divide(P, total, out=everywhere.astype(P.dtype), where=total > 0)
+
+    def _possible(self) -> NDArray[np.bool_]:
+        """Classes that were a candidate of some training row. (C,)."""
+        possible: NDArray[np.bool_] = np.asarray(self.candidate_sets_.sum(axis=0)) > 0
+        return possible
 
     @abstractmethod
     def _check_params(self) -> None:
@@ -184,7 +245,8 @@ class CandidateClassifier(
     def _check_loaded(self) -> None:
         """Refuse what a file brought, where its parts do not fit together."""
         self._check_params()
-        if len(self.classes_) < 2 or not self.candidate_sets_.any(axis=1).all():
+        sizes = np.asarray(self.candidate_sets_.sum(axis=1))
+        if len(self.classes_) < 2 or not sizes.all():
             raise ValueError("a row has no candidate, or there is one class only")
 
     def _try_out(self) -> None:

@@ -17,6 +17,7 @@ from sklabeldiff._arrays import without_values
 from sklabeldiff._callbacks import FitTask
 from sklabeldiff._checkpoint import Checkpoint
 from sklabeldiff._ddmp_predictor import FIELDS, Predictor, predictor_arrays
+from sklabeldiff._ddmp_sets import Sets, sets_of
 from sklabeldiff._fitting import CALLER_OF_FIT, kept_if_interrupted, whole_fit
 from sklabeldiff._parameters import (
     MAX_WIDTH,
@@ -24,22 +25,23 @@ from sklabeldiff._parameters import (
     check_option,
     checked_random_state,
 )
-from sklabeldiff._standardize import check_standardize, fit_standardizer
-from sklabeldiff.base import NetworkClassifier, TrainingData
-from sklabeldiff.core import transitions
-from sklabeldiff.core.denoisers import DENOISERS, Denoiser, make_denoiser
-from sklabeldiff.core.graph import neighbour_graph, propagate
-from sklabeldiff.core.kernels import (
-    KernelBeliefs,
-    choose_kernels,
-    fit_kernel_beliefs,
+from sklabeldiff._standardize import (
+    check_standardize,
+    fit_standardizer,
+    scaled_rows,
 )
+from sklabeldiff.base import NetworkClassifier, SparseTrainingData, TrainingData
+from sklabeldiff.core.denoisers import DENOISERS, Denoiser, make_denoiser
+from sklabeldiff.core.graph import edge_weights
+from sklabeldiff.core.kernels import KernelBeliefs
 from sklabeldiff.core.label_diffusion import (
     LabelDiffusion,
     LabelDiffusionTraining,
+    LabelScale,
     RefreshRule,
 )
 from sklabeldiff.core.process import GaussianProcess
+from sklabeldiff.core.rows import Rows
 from sklabeldiff.core.scaling import Standardizer
 from sklabeldiff.core.schedules import make_schedule
 from sklabeldiff.core.training import BatchLoss, EpochListener, Trainer, n_batches
@@ -318,31 +320,31 @@ class DDMPClassifier(NetworkClassifier):
             If the loss is still high at the end, or a class lost its belief mass.
         """
         self._check_params()
-        data = self._check_fit(X, y)
+        data = self._check_sparse_fit(X, y)
         task = FitTask(self, X, y, self._n_epochs(len(data.X)))
         seed = int(checked_random_state(self.random_state).randint(2**31 - 1))
         generator = torch.Generator().manual_seed(seed)
         device = self._device()
 
         scaler = fit_standardizer(data, self.standardize, self.n_neighbors)
-        c = torch.as_tensor(scaler(data.X), device=device)
-        Y = torch.as_tensor(data.Y, device=device)
-        S = torch.as_tensor(self._graph_beliefs(c, data, seed), device=device)
-        kernel, S, f = self._kernel_beliefs(c, Y, S, data, generator)
+        c = scaled_rows(data.X, scaler, device)
+        sets = sets_of(data, device)
+        S = self._graph_beliefs(c, sets, seed)
+        kernel, S, f = self._kernel_beliefs(c, sets, S, generator)
 
-        denoiser = self._make_denoiser(c.shape[1], Y.shape[1], generator)
+        denoiser = self._make_denoiser(c.shape[1], len(self.classes_), generator)
         model = self._make_model(denoiser.to(device), device)
-        listener = task.listener(lambda _: self._learnt(scaler, kernel, training))
-        training = LabelDiffusionTraining(
+        listener = task.listener(lambda _: self._learnt(scaler, kernel, sets, training))
+        training = sets.training(
             model,
             lambda loss: self._make_trainer(model, loss, len(c), seed, listener),
-            *(S, c, f, Y),
+            *(S, c, f),
             self.target,
             self._refresh_rule(),
         )
 
         def finish() -> None:
-            self._finish_fit(self._learnt(scaler, kernel, training))
+            self._finish_fit(self._learnt(scaler, kernel, sets, training))
 
         with kept_if_interrupted(self, finish, training.trainer.has_learnt):
             checkpoint = self._train(training, data, seed)
@@ -380,36 +382,26 @@ class DDMPClassifier(NetworkClassifier):
         for name in ("gamma", "eta", "gate"):
             check_number(name, getattr(self, name), 0, 1)
 
-    def _graph_beliefs(
-        self, c: Tensor, data: TrainingData, seed: int
-    ) -> NDArray[np.float32]:
-        """S after passes over the graph (n, C). Section 3 of the method page."""
+    def _graph_beliefs(self, c: Rows, sets: Sets, seed: int) -> Tensor:
+        """S after passes over the graph. Section 3 of the method page."""
         n_passes = self._setting("n_propagations")
         if n_passes == 0:
-            return data.Ybar.astype(np.float32)
-        sets = data.Y if self.label_similarity == "jaccard" else None
-        search = search_by(self.neighbors, seed)
-        W = neighbour_graph(c, sets, self.n_neighbors, search).astype(np.float32)
-        # Not before: the search needs the memory.
-        Ybar = data.Ybar.astype(np.float32)
-        return propagate(W, data.Y, Ybar, n_passes)
+            return sets.equal_beliefs()
+        distances, neighbours = search_by(self.neighbors, seed)(c, self.n_neighbors)
+        similarity = None
+        if self.label_similarity == "jaccard":
+            similarity = sets.similarity(neighbours)
+        W = edge_weights(distances, neighbours, similarity)
+        del distances, neighbours, similarity  # as large as the graph
+        return sets.propagated(W, n_passes)
 
     def _kernel_beliefs(
-        self,
-        c: Tensor,
-        Y: Tensor,
-        S: Tensor,
-        data: TrainingData,
-        generator: torch.Generator,
-    ) -> tuple[KernelBeliefs | None, Tensor, Tensor]:
-        """Fit the smoothers; S after their passes, prior mean of the training rows."""
+        self, c: Rows, sets: Sets, S: Tensor, generator: torch.Generator
+    ) -> tuple[KernelBeliefs | None, Tensor, Any]:
+        """Fit the smoothers; S after their passes, prior means of the training rows."""
         if self._setting("prior_mean") == "zero":
-            return None, S, torch.zeros_like(S)
-        V = Y
-        if data.weights is not None:
-            V = torch.as_tensor(data.relative_weights()).to(S)
-        choices = choose_kernels(c, Y, V, S, self.gamma, generator)
-        return fit_kernel_beliefs(c, Y, V, S, choices, self.gamma, generator)
+            return None, S, sets.no_prior(S)
+        return sets.smoothed(c, S, self.gamma, generator)
 
     def _make_denoiser(
         self, n_features: int, n_classes: int, generator: torch.Generator
@@ -426,10 +418,13 @@ class DDMPClassifier(NetworkClassifier):
     def _make_model(self, denoiser: Denoiser, device: torch.device) -> LabelDiffusion:
         schedule = make_schedule(self.schedule, self.n_timesteps)
         prediction = self._setting("prediction")
-        process = GaussianProcess(schedule, prediction, device=device)
+        scale = LabelScale.of(len(self.classes_))
+        process = GaussianProcess(
+            schedule, prediction, x0_range=scale.range, device=device
+        )
         shrink = prediction == "x0" and self._setting("prior_mean") == "kernel"
         trust = PRIOR_TRUST if shrink else 1.0
-        return LabelDiffusion(denoiser, process, self.n_sampling_steps, trust)
+        return LabelDiffusion(denoiser, process, self.n_sampling_steps, trust, scale)
 
     def _make_trainer(
         self,
@@ -473,7 +468,10 @@ class DDMPClassifier(NetworkClassifier):
         )
 
     def _train(
-        self, training: LabelDiffusionTraining, data: TrainingData, seed: int
+        self,
+        training: LabelDiffusionTraining,
+        data: TrainingData | SparseTrainingData,
+        seed: int,
     ) -> Checkpoint:
         """Train, from a checkpoint if there is one; it is kept: more is to come."""
         params = self.get_params(deep=False) | {"random_state": seed}
@@ -499,17 +497,17 @@ class DDMPClassifier(NetworkClassifier):
         self,
         scaler: Standardizer,
         kernel: KernelBeliefs | None,
+        sets: Sets,
         training: LabelDiffusionTraining,
     ) -> dict[str, Any]:
         """Fitted attributes: what training has come to."""
         S, trainer = training.progress.S, training.trainer
         if S is training.S0:  # never refreshed; whoever edits one keeps the other
             S = S.clone()
-        T = transitions.set_transition(S, training.Y)
         return {
-            "label_distribution_": S.cpu().numpy(),
-            "initial_label_distribution_": training.S0.cpu().numpy(),
-            "transition_matrix_": T.cpu().numpy(),
+            "label_distribution_": sets.array(S),
+            "initial_label_distribution_": sets.array(training.S0),
+            "transition_matrix_": sets.transition(S),
             "history_": list(training.progress.history),
             "n_iter_": trainer.n_epochs,
             "row_scaling_": scaler.equal_norm,

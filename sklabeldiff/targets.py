@@ -16,6 +16,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+from scipy.sparse import csr_array, issparse
 from sklearn.base import BaseEstimator, TransformerMixin
 from sklearn.exceptions import DataConversionWarning
 from sklearn.utils.validation import check_is_fitted
@@ -47,9 +48,17 @@ __all__ = [
 ]
 
 
+# sparse_output="auto": so many classes, and at most this share of them candidates.
+SPARSE_CLASSES, SPARSE_SHARE = 200, 0.1
+
+
 def encode_candidates(
-    y: Any, classes: ArrayLike | None = None, *, missing_label: Any = None
-) -> tuple[NDArray[Any], NDArray[Any]]:
+    y: Any,
+    classes: ArrayLike | None = None,
+    *,
+    missing_label: Any = None,
+    sparse_output: bool | str = False,
+) -> tuple[Any, NDArray[Any]]:
     """Encode candidate sets, in any form, as one indicator array.
 
     A candidate set says which classes a row may belong to. Forms that mean the same
@@ -78,12 +87,17 @@ def encode_candidates(
     missing_label : int, float, str or None, default=None
         A further value that marks an unlabelled row. -1 is an ordinary label unless it
         is given here.
+    sparse_output : bool or "auto", default=False
+        Whether to return a sparse array, made without a dense one on the way unless `y`
+        is one. "auto" does with more than 200 classes, if at most a tenth of all
+        entries are candidates.
 
     Returns
     -------
-    Y : ndarray of shape (n_samples, n_classes)
+    Y : ndarray or csr_array of shape (n_samples, n_classes)
         Bools, True where the class is a candidate. Where the non-zero entries of some
-        row of a matrix differ: that matrix, as float32 and unscaled.
+        row of a matrix differ: that matrix, as float32 and unscaled. A sparse array has
+        sorted indices and no entries but the candidates.
     classes : ndarray of shape (n_classes,)
         The user's own label for each column of `Y`. Labels of an array keep its dtype;
         in other forms they become bool, int64, float64, str, or else object.
@@ -150,7 +164,11 @@ def encode_candidates(
     (array([[False,  True],
            [ True,  True]]), array([7, 3]))
     """
-    return _encode(y, classes, missing_label)
+    if sparse_output not in (False, True, "auto"):
+        raise ValueError(
+            f"sparse_output must be False, True or 'auto', got {sparse_output!r}."
+        )
+    return _encode(y, classes, missing_label, sparse=sparse_output)
 
 
 class CandidateBinarizer(
@@ -316,11 +334,20 @@ class CandidateBinarizer(
 
 
 def _encode(
-    y: Any, classes: ArrayLike | None, missing_label: Any, to_learn: bool = True
-) -> tuple[NDArray[Any], NDArray[Any]]:
+    y: Any,
+    classes: ArrayLike | None,
+    missing_label: Any,
+    to_learn: bool = True,
+    sparse: bool | str = False,
+) -> tuple[Any, NDArray[Any]]:
     """Encode y; `to_learn` asks for at least one labelled row."""
     missing = make_missing(missing_label)
     given = None if classes is None else check_classes(classes, missing, "classes")
+    if issparse(y) and y.ndim == 2 and y.shape[1] > 1 and y.dtype.kind in NUMERIC_KINDS:
+        _check_n_rows(y.shape[0], to_learn)
+        named = _classes_of_columns(y.shape[1], given)
+        Y = _check_sparse_weights(csr_array(y), named)
+        return _in_form(Y, sparse), named
     values, columns = unwrap(y)
     if isinstance(values, np.ndarray) and values.ndim == 2 and values.shape[1] == 1:
         warnings.warn(
@@ -331,17 +358,46 @@ def _encode(
             stacklevel=3,
         )
         values = values.ravel()
-    if to_learn and len(values) == 0:
-        raise ValueError("y has 0 rows (0 sample(s)). At least one row is required.")
+    _check_n_rows(len(values), to_learn)
     form = parse(values, columns, missing)
     if isinstance(form, Matrix):
-        return _encode_matrix(form.values, columns, given, missing)
+        Y, named = _encode_matrix(form.values, columns, given, missing)
+        return _in_form(Y, sparse), named
     if to_learn and form.unknown.all():
         raise ValueError(
             f"no labelled row: all {len(form.unknown)} rows of y are missing (None, "
             "NaN, NA or missing_label). Label at least one row."
         )
-    return _encode_labels(form, given)
+    return _encode_labels(form, given, sparse)
+
+
+def _check_n_rows(n_rows: int, to_learn: bool) -> None:
+    if to_learn and n_rows == 0:
+        raise ValueError("y has 0 rows (0 sample(s)). At least one row is required.")
+
+
+def _classes_of_columns(n_columns: int, given: NDArray[Any] | None) -> NDArray[Any]:
+    """Classes of the columns of a matrix that have no names."""
+    if given is None:
+        return np.arange(n_columns)
+    _check_n_columns(n_columns, given)
+    return given
+
+
+def _in_form(Y: Any, sparse: bool | str) -> Any:
+    """Candidates in the form asked for: a sparse array, or a dense one."""
+    if sparse == "auto":
+        n_entries = Y.nnz if issparse(Y) else np.count_nonzero(Y)
+        sparse = _is_sparse(n_entries, *Y.shape)
+    if sparse:
+        return Y if issparse(Y) else csr_array(Y)
+    return Y.toarray() if issparse(Y) else Y
+
+
+def _is_sparse(n_entries: Any, n_rows: int, n_classes: int) -> bool:
+    """Whether candidates are few among many classes."""
+    few = n_entries <= SPARSE_SHARE * n_rows * n_classes
+    return n_classes > SPARSE_CLASSES and bool(few)
 
 
 def _encode_matrix(
@@ -377,12 +433,7 @@ def _check_weights(values: NDArray[Any], classes: NDArray[Any]) -> NDArray[Any]:
         bad = ~(np.isfinite(weights) & (values >= 0))
         if bad.any():
             i, j = np.argwhere(bad)[0]
-            raise ValueError(
-                f"row {i} has the entry {values[i, j]} for class {classes[j]!s}. "
-                "Entries must be finite in float32 and not negative: 0 for an "
-                "impossible class, 1 or a positive weight for a candidate, 1 "
-                "throughout for an unlabelled row."
-            )
+            raise _bad_entry(i, values[i, j], classes[j])
         Y = values > 0
         np.maximum(weights, np.finfo(np.float32).tiny, out=weights, where=Y)
     empty = ~Y.any(axis=1)
@@ -392,9 +443,46 @@ def _check_weights(values: NDArray[Any], classes: NDArray[Any]) -> NDArray[Any]:
     return Y if plain_sets else weights
 
 
+def _check_sparse_weights(values: csr_array, classes: NDArray[Any]) -> csr_array:
+    """Do what `_check_weights` does, to a sparse matrix."""
+    if not values.has_canonical_format:
+        values = values.copy()  # the user's own is not touched
+        values.sum_duplicates()  # sorts, too
+    rows = np.repeat(np.arange(values.shape[0]), np.diff(values.indptr))
+    weights = values.data.astype(bool)
+    if not ((values.data == 0) | (values.data == 1)).all():
+        with np.errstate(over="ignore"):
+            weights = values.data.astype(np.float32)
+        bad = ~(np.isfinite(weights) & (values.data >= 0))
+        if bad.any():
+            k = int(np.argmax(bad))
+            raise _bad_entry(rows[k], values.data[k], classes[values.indices[k]])
+        there = values.data > 0
+        np.maximum(weights, np.finfo(np.float32).tiny, out=weights, where=there)
+        largest = np.zeros(values.shape[0], dtype=np.float32)
+        np.maximum.at(largest, rows, weights)
+        if not (there & (weights != largest[rows])).any():
+            weights = there
+    Y = csr_array((weights, values.indices, values.indptr), shape=values.shape).copy()
+    Y.eliminate_zeros()
+    empty = np.diff(Y.indptr) == 0
+    if empty.any():
+        raise no_candidate(int(np.argmax(empty)))
+    return Y
+
+
+def _bad_entry(row: int, entry: Any, label: Any) -> ValueError:
+    """Return the error for an entry that is no weight."""
+    return ValueError(
+        f"row {row} has the entry {entry} for class {label!s}. Entries must be finite "
+        "in float32 and not negative: 0 for an impossible class, 1 or a positive "
+        "weight for a candidate, 1 throughout for an unlabelled row."
+    )
+
+
 def _encode_labels(
-    form: Labels, given: NDArray[Any] | None
-) -> tuple[NDArray[Any], NDArray[Any]]:
+    form: Labels, given: NDArray[Any] | None, sparse: bool | str
+) -> tuple[Any, NDArray[Any]]:
     """Scatter (row, label) entries into a mask (n, C)."""
     if given is None:
         _check_discrete(form)
@@ -415,11 +503,25 @@ def _encode_labels(
                 f"which is not among the classes {reprlib.repr(index_labels)}. Add "
                 "it to classes=, or correct the row."
             )
-    Y = np.zeros((len(form.unknown), len(out)), dtype=bool)
-    Y[form.rows, column[form.codes]] = True
+    shape = len(form.unknown), len(out)
+    columns = column[form.codes]
+    if sparse == "auto":
+        n_entries = len(columns) + np.count_nonzero(form.unknown) * len(out)
+        sparse = _is_sparse(n_entries, *shape)
+    if sparse:
+        Y = csr_array((np.ones(len(columns), bool), (form.rows, columns)), shape)
+        Y.sum_duplicates()
+        n_distinct = Y.nnz
+    else:
+        Y = np.zeros(shape, dtype=bool)
+        Y[form.rows, columns] = True
+        n_distinct = np.count_nonzero(Y)
     if form.dtype is None and out.dtype.kind in NUMERIC_KINDS:
-        _check_no_repeats(form, Y)
-    Y[form.unknown] = True
+        _check_no_repeats(form, n_distinct)
+    if not sparse:
+        Y[form.unknown] = True
+    elif form.unknown.any():
+        Y = Y + _full_rows(form.unknown, len(out))  # of bools: or
     return Y, out
 
 
@@ -437,9 +539,17 @@ def _check_discrete(form: Labels) -> None:
         )
 
 
-def _check_no_repeats(form: Labels, Y: NDArray[np.bool_]) -> None:
+def _full_rows(full: NDArray[np.bool_], n_classes: int) -> csr_array:
+    """Rows that may be any class, the others empty. (n,) -> (n, C)."""
+    ends = np.append(0, np.cumsum(full * n_classes))
+    indices = np.tile(np.arange(n_classes), np.count_nonzero(full))
+    shape = len(full), n_classes
+    return csr_array((np.ones(len(indices), bool), indices, ends), shape)
+
+
+def _check_no_repeats(form: Labels, n_distinct: int) -> None:
     """Refuse numbers listed twice in a row: a broken mask, weights, or counts."""
-    if np.count_nonzero(Y) == len(form.rows):
+    if n_distinct == len(form.rows):
         return
     entries = form.rows * len(form.labels) + form.codes
     unique, count = np.unique(entries, return_counts=True)

@@ -13,6 +13,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from .rows import Rows
+
 BLOCK_ROWS = 256
 MAX_BLOCK_ENTRIES = 2**22  # 16 MB, of which a few are alive at a time
 
@@ -23,7 +25,7 @@ def rows_of(entries: int) -> int:
 
 
 def in_blocks(
-    function: Callable[..., Tensor], *arrays: Tensor, block_rows: int = BLOCK_ROWS
+    function: Callable[..., Tensor], *arrays: Rows, block_rows: int = BLOCK_ROWS
 ) -> Tensor:
     """Apply ``function`` to blocks of rows. Each (n, ...) -> (n, ...).
 
@@ -58,7 +60,7 @@ def make_room(n_rows: int) -> int:
 
 
 def _in_blocks(
-    function: Callable[..., Tensor], arrays: tuple[Tensor, ...], block_rows: int
+    function: Callable[..., Tensor], arrays: tuple[Rows, ...], block_rows: int
 ) -> Tensor:
     n = len(arrays[0])
     results: Tensor | None = None

@@ -39,6 +39,7 @@ from itertools import product
 import torch
 from torch import Tensor
 
+from .rows import Rows
 from .transitions import (
     harden,
     normalise_rows,
@@ -51,11 +52,13 @@ from .transitions import (
 N_LANDMARKS, MIN_LANDMARKS, MAX_ENTRIES = 600, 100, 2e7
 MAX_ROWS = 100_000
 BLOCK_ROWS = 16_384  # of which there are kernel values at a time
+BLOCK_ENTRIES = 2**24  # of X at a time, where that is fewer rows
 N_PASSES = 10
 MIN_EIGENVALUE = 1e-6  # relative; smaller kernel directions are noise
 MIN_FREEDOM = 1e-3  # 1 - h of a row that only its own label explains
 MIN_MASS = 1e-6  # of a class that nobody believes in
 MIN_ANSWER = 1e-3  # a ridge answers with numbers, not all of them probabilities
+MAX_CUT = 0.1  # of very many classes all these together
 
 # Widths g of exp(-g d2 / p) and exp(-g d1 / p), on standardised columns.
 KERNELS = (
@@ -97,13 +100,19 @@ def whitening(Z: Tensor, kernel: str, width: float) -> Tensor:
     return (vectors[:, keep] / values[keep].sqrt()).to(Z.dtype)
 
 
+def rows_at_once(n_columns: int) -> int:
+    """Count the rows of X to look at together."""
+    return max(1, min(BLOCK_ROWS, BLOCK_ENTRIES // n_columns))
+
+
 def kernel_features(
-    X: Tensor, Z: Tensor, white: Tensor, kernel: str, width: float
+    X: Rows, rows: Tensor, Z: Tensor, white: Tensor, kernel: str, width: float
 ) -> Tensor:
-    """F, uncentred. (n, p), (m, p), (m, r) -> (n, r)."""
-    F = X.new_empty((len(X), white.shape[1]))
-    for x, f in zip(X.split(BLOCK_ROWS), F.split(BLOCK_ROWS), strict=True):
-        f.copy_(kernel_matrix(x, Z, kernel, width) @ white)
+    """F of some rows, uncentred. (n, p), (b,), (m, p), (m, r) -> (b, r)."""
+    F = Z.new_empty((len(rows), white.shape[1]))
+    step = rows_at_once(Z.shape[1])
+    for some, f in zip(rows.split(step), F.split(step), strict=True):
+        f.copy_(kernel_matrix(X[some], Z, kernel, width) @ white)
     return F
 
 
@@ -226,6 +235,12 @@ class KernelBeliefs:
     weights: Tensor
     offset: Tensor
 
+    def answer(self, k: int, X: Tensor) -> Tensor:
+        """Answers of one smoother for new rows. (b, p) -> (b, C)."""
+        choice = self.choices[k]
+        K = kernel_matrix(X, self.landmarks, choice.kernel, choice.width)
+        return torch.addmm(self.offset[k], K, self.weights[k])
+
     def prior_mean(self, X: Tensor) -> Tensor:
         """Average the smoothers' answers for new rows. (b, p) -> (b, C)."""
         total = self.offset.sum(0)
@@ -235,8 +250,20 @@ class KernelBeliefs:
         return total / len(self.choices)
 
 
+def landmarks_and_rows(
+    X: Rows, generator: torch.Generator
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Landmarks (m, p), numbers of the rows to be smoothed, and of the others."""
+    drawn = torch.randperm(len(X), generator=generator)
+    n_landmarks = min(N_LANDMARKS, max(MIN_LANDMARKS, int(MAX_ENTRIES / len(X))))
+    Z = X[drawn[:n_landmarks].to(X.device)]
+    parts = drawn[:MAX_ROWS], drawn[MAX_ROWS:]
+    smoothed, others = (rows.sort().values.to(X.device) for rows in parts)
+    return Z, smoothed, others
+
+
 def fit_kernel_beliefs(
-    X: Tensor,
+    X: Rows,
     Y: Tensor,
     V: Tensor,
     S: Tensor,
@@ -251,7 +278,7 @@ def fit_kernel_beliefs(
 
     Parameters
     ----------
-    X : Tensor of shape (n, p)
+    X : Tensor or StreamedRows of shape (n, p)
     Y : Tensor of shape (n, C), bool
     V : Tensor of shape (n, C), bool or float
     S : Tensor of shape (n, C)
@@ -270,15 +297,9 @@ def fit_kernel_beliefs(
     prior : Tensor of shape (n, C)
         Leave-one-out answers for the training rows, their prior mean.
     """
-    drawn = torch.randperm(len(X), generator=generator)
-    n_smoothed = min(len(X), MAX_ROWS)
-    n_landmarks = min(N_LANDMARKS, max(MIN_LANDMARKS, int(MAX_ENTRIES / len(X))))
-    Z = X[drawn[:n_landmarks].to(X.device)]
-    others = drawn[n_smoothed:].sort().values.to(X.device)
-    smoothed: slice | Tensor = slice(None)
-    if len(others):
-        smoothed = drawn[:n_smoothed].sort().values.to(X.device)
-    x, y = X[smoothed], Y[smoothed]
+    Z, numbers, others = landmarks_and_rows(X, generator)
+    smoothed: slice | Tensor = numbers if len(others) else slice(None)  # spares a copy
+    y = Y[smoothed]
     s = S[smoothed] if len(others) else S.clone()
     ybar = fallback_beliefs(V[smoothed], S)
 
@@ -286,7 +307,7 @@ def fit_kernel_beliefs(
     beliefs, prior = S.zero_(), torch.zeros_like(S)
     for choice in choices:
         white = whitening(Z, choice.kernel, choice.width)
-        F = kernel_features(x, Z, white, choice.kernel, choice.width)
+        F = kernel_features(X, numbers, Z, white, choice.kernel, choice.width)
         smoother = RidgeSmoother(F)
         own = smoother.disambiguate(s, y, ybar, choice.ridge, choice.balanced, gamma)
         beliefs[smoothed] += own / len(choices)
@@ -295,7 +316,7 @@ def fit_kernel_beliefs(
         del F, smoother
         weights = white @ weights
         correction = learn_correction(own, y, ybar.mean(0), choice.balanced, gamma)
-        for rows in others.split(BLOCK_ROWS):
+        for rows in others.split(rows_at_once(Z.shape[1])):
             A = kernel_matrix(X[rows], Z, choice.kernel, choice.width) @ weights
             A += offset
             fallback = fallback_beliefs(V[rows], S)
@@ -354,19 +375,24 @@ def held_out_likelihood(
     return total
 
 
+def min_answer(n_classes: int) -> float:
+    """Least probability that an answer stands for."""
+    return min(MIN_ANSWER, MAX_CUT / n_classes)
+
+
 def candidate_log_likelihood(answer: Tensor, Y: Tensor, T: Tensor) -> float:
     """Sum over rows of the log-likelihood of their candidate sets. (n, C) x2, (C, C).
 
-    Answers become probabilities by cutting them at ``MIN_ANSWER``.
+    Answers become probabilities by cutting them at `min_answer`.
     """
-    p = answer.clamp(min=MIN_ANSWER)
+    p = answer.clamp(min=min_answer(answer.shape[1]))
     joint = (p / p.sum(1, keepdim=True)).log() + set_log_likelihood(Y, T)
     # The true class is a candidate; a class outside the set is ruled out.
     return joint.where(Y, -torch.inf).logsumexp(1).double().sum().item()
 
 
 def choose_kernels(
-    X: Tensor,
+    X: Rows,
     Y: Tensor,
     V: Tensor,
     S: Tensor,
@@ -377,7 +403,7 @@ def choose_kernels(
 
     Parameters
     ----------
-    X : Tensor of shape (n, p)
+    X : Tensor or StreamedRows of shape (n, p)
         Standardised rows.
     Y : Tensor of shape (n, C), bool
     V : Tensor of shape (n, C), bool or float
@@ -391,6 +417,11 @@ def choose_kernels(
     rows = torch.randperm(len(X), generator=generator)[:SEARCH_ROWS].to(X.device)
     Ybar = fallback_beliefs(V[rows], S)
     likelihood = held_out_likelihood(X[rows], Y[rows], Ybar, S[rows], gamma, generator)
+    return best_choices(likelihood)
+
+
+def best_choices(likelihood: dict[KernelChoice, float]) -> list[KernelChoice]:
+    """Likeliest settings of balanced passes, and of free ones."""
 
     def best(balanced: bool) -> KernelChoice:
         choices = [choice for choice in likelihood if choice.balanced == balanced]

@@ -14,9 +14,10 @@ and beliefs agree.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple, Self
 
 import torch
 from torch import Tensor, nn
@@ -24,8 +25,9 @@ from torch import Tensor, nn
 from . import transitions
 from .blocks import in_blocks
 from .denoisers import Denoiser
+from .process import LABEL_RANGE, GaussianProcess
 from .process import Denoiser as StateDenoiser
-from .process import GaussianProcess
+from .rows import Rows
 from .training import Trainer
 
 TEMPERATURE = 0.1  # tau: p_q proportional to exp(-(s_q - 1)^2 / tau)
@@ -39,6 +41,7 @@ SETTLED_LOSS, SETTLED_ROWS = 0.05, 0.01  # relative change; share of rows that c
 MIN_CHUNKS = 2  # chunks learnt before settling is believed
 REFRESHED_ROWS = 8192  # at a time
 WATCHED_ROWS = 256  # rows whose beliefs tell whether training has settled
+MAX_UNSCALED_CLASSES, SCALED_LIKE_CLASSES = 200, 10
 
 Log = dict[str, Any]
 
@@ -47,6 +50,41 @@ def mean_entropy(S: Tensor) -> float:
     """Mean entropy of the rows of S, in nats. (n, C)."""
     blocks = S.split(REFRESHED_ROWS)
     return sum(torch.special.entr(s).sum().item() for s in blocks) / len(S)
+
+
+class LabelScale(NamedTuple):
+    """Unit of the labels that are diffused: ``factor`` (S - ``centre``).
+
+    Of very many classes a label is one coordinate in all of them, whose variance drowns
+    in the noise. Scaled, it has that of ten classes (section 8).
+    """
+
+    factor: float = 1.0
+    centre: float = 0.0
+
+    @classmethod
+    def of(cls, n_classes: int) -> Self:
+        """Return the scale for so many classes: none up to 200."""
+        if n_classes <= MAX_UNSCALED_CLASSES:
+            return cls()
+        return cls(math.sqrt(n_classes / SCALED_LIKE_CLASSES), 1 / n_classes)
+
+    @property
+    def range(self) -> tuple[float, float]:
+        """Least and largest value that a label is cut to, in this unit."""
+        low, high = LABEL_RANGE
+        return self.factor * (low - self.centre), self.factor * (high - self.centre)
+
+    def __call__(self, S: Tensor) -> Tensor:
+        """Labels in this unit. (..., C)."""
+        return S if self.factor == 1 else self.factor * (S - self.centre)
+
+    def inverse(self, s: Tensor) -> Tensor:
+        """Labels in their own unit. (..., C)."""
+        return s if self.factor == 1 else s / self.factor + self.centre
+
+
+UNSCALED = LabelScale()
 
 
 @dataclass
@@ -61,12 +99,15 @@ class LabelDiffusion:
     trust : float
         Share of the denoiser's correction of the prior mean that is believed, in
         (0, 1]. With prediction of the noise it must be 1.
+    scale : LabelScale
+        Unit in which labels and prior means are diffused; all arguments are unscaled.
     """
 
     denoiser: Denoiser
     process: GaussianProcess
     n_sampling_steps: int
     trust: float = 1.0
+    scale: LabelScale = UNSCALED
 
     def loss(
         self, module: nn.Module, S: Tensor, c: Tensor, f: Tensor, gen: torch.Generator
@@ -76,6 +117,7 @@ class LabelDiffusion:
         Steps are antithetic: half of them are drawn, the others mirror them, so that
         every batch sees low and high noise alike.
         """
+        S, f = self.scale(S), self.scale(f)
         L, b = self.process.n_timesteps, len(S)
         t = torch.randint(L, (-(-b // 2),), generator=gen, device=S.device) + 1
         t = torch.cat([t, L + 1 - t])[:b]
@@ -85,7 +127,7 @@ class LabelDiffusion:
         return error.square().mean()
 
     @torch.no_grad()  # not inference_mode: a refresh writes into P
-    def label_distribution(self, c: Tensor, f: Tensor) -> Tensor:
+    def label_distribution(self, c: Rows, f: Tensor) -> Tensor:
         """P, from the deterministic chain that starts at f. (n, p), (n, C) -> (n, C).
 
         The class nearest to 1 is the most likely, not the largest coordinate: one of
@@ -96,7 +138,9 @@ class LabelDiffusion:
 
     def _probabilities(self, c: Tensor, f: Tensor) -> Tensor:
         """P of one block."""
+        f = self.scale(f)
         s0 = self.process.ddim(self._denoise(c, f), f, f, self.n_sampling_steps)
+        s0 = self.scale.inverse(s0)
         return torch.softmax(-((s0 - 1) ** 2) / TEMPERATURE, dim=-1)
 
     @torch.no_grad()
@@ -105,8 +149,10 @@ class LabelDiffusion:
         self.denoiser.eval()
 
         def states(c: Tensor, f: Tensor) -> Tensor:
+            f = self.scale(f)
             denoise, m = self._denoise(c, f), self.n_sampling_steps
-            return torch.stack([*self.process.ddim_states(denoise, f, f, m)], dim=1)
+            chain = self.process.ddim_states(denoise, f, f, m)
+            return torch.stack([self.scale.inverse(s) for s in chain], dim=1)
 
         return self.process.ddim_grid(self.n_sampling_steps), in_blocks(states, c, f)
 
@@ -203,6 +249,7 @@ class LabelDiffusionTraining:
     make_trainer : callable
         ``make_trainer(batch_loss)`` -> `Trainer`.
     S, c, f : Tensor of shape (n, C), (n, p), (n, C)
+        ``c`` may also be `StreamedRows`.
     Y : Tensor of shape (n, C), bool
     target : {"sharp", "soft", "hard", "sample"}
     rule : RefreshRule
@@ -213,7 +260,7 @@ class LabelDiffusionTraining:
         model: LabelDiffusion,
         make_trainer: Callable[[Any], Trainer],
         S: Tensor,
-        c: Tensor,
+        c: Rows,
         f: Tensor,
         Y: Tensor,
         target: str,
@@ -227,14 +274,18 @@ class LabelDiffusionTraining:
 
     def batch_loss(self, module: nn.Module, rows: Tensor) -> Tensor:
         """Loss of the rows against targets made of their current beliefs."""
-        tables = self.progress.S, self.c, self.f
-        # index_select takes half the time of tensor[rows].
-        S, c, f = (table.index_select(0, rows) for table in tables)
+        S, c, f = self.batch(rows)
         S, gen = TARGETS[self.target](S), self.trainer.generator
         if self.target == "sample":
             drawn = torch.multinomial(S, 1, generator=gen)
             S = torch.zeros_like(S).scatter_(1, drawn, 1.0)
         return self.model.loss(module, S, c, f, gen)
+
+    def batch(self, rows: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """S, c and f of some rows. (b,) -> (b, C), (b, p), (b, C)."""
+        # index_select takes half the time of tensor[rows].
+        S, f = (table.index_select(0, rows) for table in (self.progress.S, self.f))
+        return S, self.c.index_select(0, rows), f
 
     def run(
         self, max_epochs: int, after_stage: Callable[[int], None] | None = None
@@ -287,8 +338,8 @@ class LabelDiffusionTraining:
         state = self.progress
         if self.rule.kind is None or not state.refreshing:
             return
-        P = self.beliefs(slice(None))
-        agreement = transitions.agreement(state.S, P, self.Y)
+        P = self.judged()
+        agreement = self.agreement(P)
         log: Log = {
             "stage": "refresh",
             "epoch": self.trainer.n_epochs,
@@ -296,23 +347,49 @@ class LabelDiffusionTraining:
             "refreshed": False,
         }
         if agreement >= MIN_AGREEMENT or self.rule.gate == 0:
-            S = self.rule(state.S, self.S0, P, self.Y)
-            log["collapse"] = transitions.has_collapsed(S, self.S0)
+            S = self.refreshed(P)
+            log["collapse"] = self.has_collapsed(S)
             if log["collapse"]:
                 state.refreshing = False
             else:
                 state.S, log["refreshed"] = S, True
-        log["entropy"] = mean_entropy(state.S)
+        log["entropy"] = self.entropy()
         state.history.append(log)
+
+    def judged(self) -> Tensor:
+        """P of all training rows."""
+        return self.beliefs(slice(None))
+
+    def agreement(self, P: Tensor) -> float:
+        """Share of rows where model and beliefs have the same best candidate."""
+        return transitions.agreement(self.progress.S, P, self.Y)
+
+    def refreshed(self, P: Tensor) -> Tensor:
+        """Return the beliefs that the rule makes, in the place of P."""
+        return self.rule(self.progress.S, self.S0, P, self.Y)
+
+    def has_collapsed(self, S: Tensor) -> bool:
+        """Whether a class has lost the belief mass that it had at first."""
+        return transitions.has_collapsed(S, self.S0)
+
+    def entropy(self) -> float:
+        """Mean entropy of the beliefs, in nats."""
+        return mean_entropy(self.progress.S)
 
     def beliefs(self, rows: slice) -> Tensor:
         """P of some training rows, from the averaged weights."""
+        with self.averaged_weights():
+            c = self.c if rows == slice(None) else self.c[rows]  # not to load them all
+            return self.model.label_distribution(c, self.f[rows])
+
+    @contextmanager
+    def averaged_weights(self) -> Iterator[None]:
+        """Look at the averaged weights, then go on with the others."""
         module = self.trainer.module
         current = {k: v.clone() for k, v in module.state_dict().items()}
         self.use_average()
-        P = self.model.label_distribution(self.c[rows], self.f[rows])
+        yield
         module.load_state_dict(current)
-        return P
 
     def use_average(self) -> None:
         """Put the averaged weights into the network."""

@@ -9,12 +9,14 @@ rows have more similar sets.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.sparse import csr_array, issparse
 
-from .graph import jaccard, nearest_neighbours
+from . import graph, listed_graph
 
 MIN_SCALE = 1e-6  # a column that hardly varies is left in its own unit
 SAMPLE_ROWS = 5000  # enough to compare two means
@@ -23,6 +25,7 @@ BLOCK_ENTRIES = 2**20  # in double at a time: 8 MB
 MIN_GAIN = 1.05
 
 Floats = NDArray[np.floating]
+Sets: TypeAlias = NDArray[np.bool_] | csr_array
 
 
 @dataclass(frozen=True)
@@ -69,20 +72,20 @@ def _blocks(X: Floats) -> Iterator[Floats]:
     return (X[start : start + rows] for start in range(0, len(X), rows))
 
 
-def neighbour_agreement(Z: Floats, Y: NDArray[np.bool_], n_neighbors: int) -> float:
+def neighbour_agreement(Z: Floats, Y: Sets, n_neighbors: int) -> float:
     """Mean similarity of the candidate sets of near rows, in [0, 1]."""
-    _, neighbours = nearest_neighbours(Z, n_neighbors)
-    return float(jaccard(Y, neighbours).mean())
+    _, neighbours = graph.nearest_neighbours(Z, n_neighbors)
+    if issparse(Y):
+        return float(listed_graph.jaccard(Y, neighbours).mean())
+    return float(graph.jaccard(Y, neighbours).mean())
 
 
-def choose_row_scaling(
-    X: Floats, Y: NDArray[np.bool_], n_neighbors: int
-) -> Standardizer:
+def choose_row_scaling(X: Floats, Y: Sets, n_neighbors: int) -> Standardizer:
     """Standardise columns, and rows too where neighbours then agree more."""
     step = -(-len(X) // SAMPLE_ROWS)
     sample, sets = X[::step], Y[::step]
     plain = Standardizer.fit(X)
-    equal = Standardizer.fit(X, equal_norm=True)
+    equal = replace(plain, equal_norm=True)
     before = neighbour_agreement(plain(sample), sets, n_neighbors)
     after = neighbour_agreement(equal(sample), sets, n_neighbors)
     return equal if after > MIN_GAIN * before else plain
