@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from scipy.sparse import csr_array, issparse
 
 from sklabeldiff._files import write_whole
 from sklabeldiff._parameters import check_folder
@@ -115,6 +116,9 @@ class Checkpoint:
 
 def _whole(value: Any) -> Any:
     """Arrays and frames entry by entry, of which repr leaves out most."""
+    if issparse(value):
+        value = csr_array(value)
+        return [a.tolist() for a in (value.data, value.indices, value.indptr)]
     return np.asarray(value).tolist() if hasattr(value, "__array__") else repr(value)
 
 

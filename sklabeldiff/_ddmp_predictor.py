@@ -16,6 +16,7 @@ from sklabeldiff._fields import (
     Array,
     Choice,
     Field,
+    MaybeSparse,
     Number,
     Parts,
     Records,
@@ -30,8 +31,10 @@ KERNEL_ARRAYS = ("landmarks", "weights", "offset")
 
 # What a fit of DDMP leaves; m landmarks, k smoothers.
 FIELDS: dict[str, Field] = {
-    "initial_label_distribution_": beliefs("n", "C"),
-    "transition_matrix_": beliefs("C", "C"),
+    "candidate_sets_": MaybeSparse(Array("b", ("n", "C"))),
+    "label_distribution_": MaybeSparse(beliefs("n", "C")),
+    "initial_label_distribution_": MaybeSparse(beliefs("n", "C")),
+    "transition_matrix_": MaybeSparse(beliefs("C", "C")),
     "row_scaling_": Choice((True, False)),
     "kernels_": Records(
         {

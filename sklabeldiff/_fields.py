@@ -8,10 +8,11 @@ and a name stands for one number throughout.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 import numpy as np
+from scipy.sparse import csr_array
 
 ROUNDING = 1e-3  # by which a probability may exceed 1
 _KINDS = {"b": "bools", "i": "integers", "f": "real numbers"}
@@ -75,6 +76,27 @@ class OneOf:
         """Check it in the form that it has."""
         is_one = np.ndim(value) == len(self.one.shape)
         (self.one if is_one else self.other).check(name, value, sizes)
+
+
+@dataclass(frozen=True)
+class MaybeSparse:
+    """A table, or a sparse array of the same shape, of which entries are checked."""
+
+    table: Array
+
+    @property
+    def optional(self) -> bool:
+        """Whether the attribute may be missing."""
+        return self.table.optional
+
+    def check(self, name: str, value: Any, sizes: Sizes) -> None:
+        """Check it in the form that it has."""
+        if not isinstance(value, csr_array):
+            self.table.check(name, value, sizes)
+            return
+        for size, found in zip(self.table.shape, value.shape, strict=True):
+            _check_size(name, size, found, sizes)
+        replace(self.table, shape=("",)).check(name, value.data, {})
 
 
 def beliefs(*shape: str) -> Array:

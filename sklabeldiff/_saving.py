@@ -24,6 +24,7 @@ import numpy as np
 from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
+from scipy.sparse import csr_array
 from sklearn.base import BaseEstimator
 from sklearn.utils.validation import check_is_fitted
 
@@ -239,6 +240,10 @@ def _pack(name: str, value: Any, arrays: Arrays, *, fitted: bool = False) -> Any
     if isinstance(value, np.ndarray) and value.dtype.kind in "biuf":
         arrays[name] = np.asarray(value, order="C")
         return {"array": name}
+    if isinstance(value, csr_array):
+        parts = {k: getattr(value, k) for k in ("data", "indices", "indptr")}
+        packed = {k: _pack(f"{name}.{k}", v, arrays) for k, v in parts.items()}
+        return {"csr": packed, "shape": list(value.shape)}
     if isinstance(value, np.ndarray):
         kind = "U" if value.dtype.kind == "U" else "O"
         return {"list": [_plain(name, v) for v in value.tolist()], "dtype": kind}
@@ -294,7 +299,7 @@ def _unpack_estimator(
 
 
 def _local_params(cls: Any) -> tuple[str, ...]:
-    return cls._local_params if issubclass(cls, SavingMixin) else ()
+    return getattr(cls, "_local_params", ())
 
 
 def _is_ours(cls: Any) -> bool:
@@ -323,6 +328,10 @@ def _unpack(value: Any, arrays: Arrays) -> Any:
             return arrays[name]
         case {"list": list(labels), "dtype": "O" | "U" as kind}:
             return _label_array(labels, kind)
+        case {"csr": dict(parts), "shape": [int(n), int(m)]}:
+            return _sparse_array(
+                {k: _unpack(v, arrays) for k, v in parts.items()}, n, m
+            )
         case {"dict": dict(items)}:
             return {k: _unpack(v, arrays) for k, v in items.items()}
         case {"pairs": list(pairs)}:
@@ -334,6 +343,20 @@ def _unpack(value: Any, arrays: Arrays) -> Any:
         case {"estimator": inside}:
             return _unpack_estimator(_class_of(inside["class"]), inside, arrays)
     raise ValueError(f"{str(sorted(value))!r:.60} is no value of this format")
+
+
+def _sparse_array(parts: Arrays, n_rows: int, n_columns: int) -> csr_array:
+    """Sparse array as it was: every row sorted, nothing twice, nothing outside."""
+    data, indices, ends = (parts[k] for k in ("data", "indices", "indptr"))
+    if not (data.ndim == indices.ndim == ends.ndim == 1) or len(ends) != n_rows + 1:
+        raise ValueError("the parts of a sparse array do not fit together")
+    if indices.dtype.kind != "i" or ends.dtype.kind != "i":
+        raise ValueError("the indices of a sparse array must be integers")
+    array = csr_array((data, indices, ends), shape=(n_rows, n_columns))
+    array.check_format(full_check=True)
+    if not array.has_canonical_format:
+        raise ValueError("the indices of a sparse array are not in order")
+    return array
 
 
 def _label_array(labels: list[Any], kind: str) -> NDArray[Any]:

@@ -34,6 +34,7 @@ from sklabeldiff._issues import issues_frame
 from sklabeldiff._parameters import check_number, check_verbose
 from sklabeldiff._rows import naming_entries, refuse_huge
 from sklabeldiff._saving import SavingMixin
+from sklabeldiff.core.blocks import BLOCK_ROWS
 from sklabeldiff.core.training import DivergedError
 from sklabeldiff.metrics._scorers import covering_rate_scorer, true_accuracy
 from sklabeldiff.targets import encode_candidates
@@ -43,6 +44,7 @@ if TYPE_CHECKING:
 
 
 TRIED_ROWS = 50  # of the training data, predicted once a fit is done
+PREDICTED_ENTRIES = 2**25  # of rows and probabilities at a time: 128 MB
 
 
 class TrainingData(NamedTuple):
@@ -203,9 +205,32 @@ class CandidateClassifier(
             not depend on the rows around it. A class that was no candidate of any
             training row has probability 0.
         """
-        P = self._without_absent(self._predict_proba(self._checked(X)))
-        if not np.isfinite(P).all():
-            row = int(np.argmin(np.isfinite(P).all(axis=1)))
+        rows = self._checked(X)
+        blocks = self._blocks(rows)
+        if len(blocks) == 1:
+            return self._block_proba(rows, blocks[0])
+        P = np.empty((len(rows), len(self.classes_)), dtype=np.float32)
+        for block in blocks:
+            P[block] = self._block_proba(rows, block)
+        return P
+
+    def _blocks(self, rows: NDArray[np.floating]) -> list[slice]:
+        """Rows to predict at a time, so that what is made of them on the way is small.
+
+        The rows may lie on disk, and the classes be very many.
+        """
+        width = rows.shape[1] + len(self.classes_)
+        step = max(1, PREDICTED_ENTRIES // (width * BLOCK_ROWS)) * BLOCK_ROWS
+        return [slice(i, i + step) for i in range(0, len(rows), step)]
+
+    def _block_proba(
+        self, rows: NDArray[np.floating], block: slice
+    ) -> NDArray[np.float32]:
+        """Probabilities of some of the rows to predict. -> (b, C)."""
+        P = self._without_absent(self._predict_proba(rows[block]))
+        finite = np.isfinite(P).all(axis=1)
+        if not finite.all():
+            row = block.start + int(np.argmin(finite))
             raise ValueError(
                 f"Row {row} of X gets no probabilities: numbers overflowed on the way. "
                 "If it is far from the training rows, check its values; if it is not, "
@@ -313,8 +338,12 @@ class CandidateClassifier(
         labels : ndarray of shape (n_samples,)
             Values of ``classes_``.
         """
-        proba = self.predict_proba(X)
-        return self.classes_[proba.argmax(axis=1)]
+        rows = self._checked(X)
+        best = [
+            self._block_proba(rows, block).argmax(axis=1)
+            for block in self._blocks(rows)
+        ]
+        return self.classes_[np.concatenate(best)]
 
     def score(
         self,
@@ -495,11 +524,13 @@ class NetworkClassifier(CandidateClassifier):
     _fit_params: Mapping[str, Any] = MappingProxyType({})
     _built: tuple[torch.device, Any] | None = None
 
-    def _check_fit(self, X: ArrayLike, y: Any) -> TrainingData:
+    def _check_data(
+        self, X: ArrayLike, y: Any, *, sparse_output: bool | str
+    ) -> tuple[NDArray[np.floating], Any]:
         # Copies that callbacks make on the way have the parameters of this fit.
         for name in ("_fit_params", "_built"):
             self.__dict__.pop(name, None)
-        return super()._check_fit(X, y)
+        return super()._check_data(X, y, sparse_output=sparse_output)
 
     # Every network classifier has these parameters.
     learning_rate: float

@@ -294,7 +294,7 @@ def test_smoother_knows_the_weights(iris, monkeypatch):
         given.append(V)
         raise StopIteration
 
-    monkeypatch.setattr(ddmp, "choose_kernels", choose)
+    monkeypatch.setattr(kernels, "choose_kernels", choose)
     weights = np.where(np.eye(3, dtype=bool)[y], 3e38, 3e37) * Y
     for target in (weights, Y):
         with pytest.raises(StopIteration):

@@ -170,7 +170,7 @@ class TestOfDDMP:
     @pytest.mark.parametrize("bad", ["nearest", 5, None])
     def test_other_words_are_refused(self, clouds, bad):
         X, Y, _ = clouds
-        with pytest.raises(ValueError, match="neighbors must be 'auto', 'exact' or"):
+        with pytest.raises(ValueError, match="neighbors must be 'auto', 'exact', a"):
             DDMPClassifier(neighbors=bad).fit(X, Y)
 
     def test_graph_without_the_row_itself_is_told(self, clouds):

@@ -15,8 +15,6 @@ Pass:  S_i <- rownorm( Y_i o ( alpha sum_j W_ij S_j + (1 - alpha) Ybar_i ) )
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import csr_array
@@ -33,7 +31,6 @@ Floats = NDArray[np.floating]
 Mask = NDArray[np.bool_]
 Indices = NDArray[np.intp]
 Rows = NDArray[np.floating] | Tensor
-Search = Callable[[Rows, int], tuple[Floats, Indices]]
 
 
 def nearest_neighbours(X: Rows, n_neighbors: int) -> tuple[Floats, Indices]:
@@ -118,17 +115,7 @@ def graph_beliefs(
     """Beliefs from scaled rows and candidate sets, all steps in one. (n, C)."""
     if n_passes == 0:
         return Ybar
-    W = neighbour_graph(Z, Y if use_similarity else None, n_neighbors)
+    distances, neighbours = nearest_neighbours(Z, n_neighbors)
+    similarity = jaccard(Y, neighbours) if use_similarity else None
+    W = edge_weights(distances, neighbours, similarity)
     return propagate(W.astype(Ybar.dtype), Y, Ybar, n_passes)
-
-
-def neighbour_graph(
-    Z: Rows,
-    Y: Mask | None,
-    n_neighbors: int,
-    search: Search = nearest_neighbours,
-) -> csr_array:
-    """W of scaled rows and, where they count, candidate sets. (n, n) sparse."""
-    distances, neighbours = search(Z, n_neighbors)
-    similarity = None if Y is None else jaccard(Y, neighbours)
-    return edge_weights(distances, neighbours, similarity)
