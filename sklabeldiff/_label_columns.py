@@ -11,38 +11,50 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+from scipy.sparse import issparse
 
 from sklabeldiff._label_forms import Matrix, make_missing, parse, unwrap
 from sklabeldiff.targets import _encode, encode_candidates
 
 
 def candidate_mask(
-    y: Any, classes: ArrayLike | None, missing_label: Any
-) -> tuple[NDArray[np.bool_], NDArray[Any]]:
+    y: Any,
+    classes: ArrayLike | None,
+    missing_label: Any,
+    sparse_output: bool | str = False,
+) -> tuple[Any, NDArray[Any]]:
     """Candidate sets as a mask (n, C), and the labels of its columns (C,).
 
     Nothing is learnt from them: all rows may be unlabelled, as in a fold of few labels.
     """
-    Y, columns = _encode(y, classes, missing_label, to_learn=False)
-    if not len(Y):
+    Y, columns = _encode(
+        y, classes, missing_label, to_learn=False, sparse=sparse_output
+    )
+    if not Y.shape[0]:
         raise ValueError("y has 0 rows. At least one row is required.")
-    return Y > 0, columns
+    return Y.astype(bool), columns
 
 
 def mask_with_labels(
-    y: Any, labels: NDArray[Any], missing_label: Any, *, role: str
-) -> tuple[NDArray[np.bool_], NDArray[Any]]:
+    y: Any,
+    labels: NDArray[Any],
+    missing_label: Any,
+    *,
+    role: str,
+    sparse_output: bool | str = False,
+) -> tuple[Any, NDArray[Any]]:
     """Like `candidate_mask`, with a column for each of `labels` too. -> (n, C), (C,).
 
     Encoded anew with them, since an unlabelled row may also have a label that no other
     row of y has. `role` says in the error what the labels are.
     """
-    mask, classes = candidate_mask(y, None, missing_label)
+    mask, classes = candidate_mask(y, None, missing_label, sparse_output)
     further = np.unique(labels[columns_of(labels, classes) < 0]).tolist()
     if not further:
         return mask, classes
     try:
-        return candidate_mask(y, [*classes.tolist(), *further], missing_label)
+        wider = [*classes.tolist(), *further]
+        return candidate_mask(y, wider, missing_label, sparse_output)
     except ValueError as error:  # a matrix, or labels of another kind
         raise ValueError(
             f"{further[0]!r} is {role}, but the classes of y are "
@@ -53,15 +65,27 @@ def mask_with_labels(
 
 def one_label_a_row(values: ArrayLike, name: str) -> NDArray[Any]:
     """Labels as an array (n,), whatever container they came in."""
-    Y, classes = encode_candidates(values)
-    several = (Y > 0).sum(axis=1) != 1
+    Y, classes = encode_candidates(values, sparse_output="auto")
+    several = np.asarray(Y.astype(bool).sum(axis=1)) != 1
     if several.any():
         row = int(np.argmax(several))
         raise ValueError(
             f"row {row} of {name} is missing or has more than one label. Give one "
             "label for every row; leave out the rows that have none."
         )
-    return classes[Y.argmax(axis=1)]
+    return classes[Y.indices if issparse(Y) else Y.argmax(axis=1)]
+
+
+def entries_at(mask: Any, columns: NDArray[np.intp]) -> NDArray[np.bool_]:
+    """One entry of each row of a mask, dense or sparse. (n, C), (n,) -> (n,)."""
+    found: NDArray[np.bool_] = np.asarray(mask[np.arange(mask.shape[0]), columns])
+    return found.ravel()
+
+
+def is_full(mask: Any) -> NDArray[np.bool_]:
+    """Which rows may be any class, of a mask, dense or sparse. (n, C) -> (n,)."""
+    full: NDArray[np.bool_] = np.asarray(mask.sum(axis=1)) == mask.shape[1]
+    return full
 
 
 def columns_of(labels: NDArray[Any], classes: NDArray[Any]) -> NDArray[np.intp]:

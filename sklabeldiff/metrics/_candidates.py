@@ -17,6 +17,7 @@ from sklabeldiff._label_columns import (
     candidate_mask,
     check_n_columns,
     columns_of,
+    entries_at,
     mask_with_labels,
     not_a_class,
     one_label_a_row,
@@ -98,14 +99,16 @@ def covering_rate(
     """
     predicted = one_label_a_row(y_pred, "y_pred")
     if classes is None:
-        mask, classes = mask_with_labels(y, predicted, missing_label, role="predicted")
+        mask, classes = mask_with_labels(
+            y, predicted, missing_label, role="predicted", sparse_output="auto"
+        )
     else:
-        mask, classes = candidate_mask(y, classes, missing_label)
+        mask, classes = candidate_mask(y, classes, missing_label, "auto")
     check_consistent_length(mask, predicted)
     columns = columns_of(predicted, classes)
     if columns.min() < 0:
         raise not_a_class("y_pred", predicted, columns, classes)
-    return share(mask[np.arange(len(mask)), columns], sample_weight)
+    return share(entries_at(mask, columns), sample_weight)
 
 
 def share(hits: NDArray[np.bool_], sample_weight: ArrayLike | None) -> float:

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+from scipy.sparse import csr_array, issparse
 from sklearn.metrics import average_precision_score
 from sklearn.utils import check_array, check_consistent_length
 
@@ -17,6 +18,8 @@ from sklabeldiff._label_columns import (
     candidate_mask,
     check_n_columns,
     columns_of,
+    entries_at,
+    is_full,
     mask_with_labels,
     not_a_class,
     one_label_a_row,
@@ -42,7 +45,7 @@ def disambiguation_accuracy(
     ----------
     true_labels : array-like of shape (n_samples,)
         The true labels of the training rows.
-    label_distribution : array-like of shape (n_samples, n_classes)
+    label_distribution : array-like or sparse array of shape (n_samples, n_classes)
         Beliefs about the training rows, such as ``label_distribution_`` of the
         estimator.
     y : array-like of shape (n_samples, n_classes) or (n_samples,), default=None
@@ -90,14 +93,26 @@ def disambiguation_accuracy(
     >>> disambiguation_accuracy(["cat", "dog"], beliefs, classes=["cat", "dog", "owl"])
     0.5
     """
-    beliefs = check_table(label_distribution, "label_distribution")
+    beliefs: Any
+    if issparse(label_distribution):
+        beliefs = csr_array(label_distribution, dtype=np.float64)
+        with naming_entries(beliefs, "label_distribution"):
+            check_array(beliefs, accept_sparse="csr", input_name="label_distribution")
+    else:
+        beliefs = check_table(label_distribution, "label_distribution")
     if y is not None:
-        mask, classes = candidate_mask(y, classes, missing_label)
+        sparse = issparse(beliefs)
+        mask, classes = candidate_mask(y, classes, missing_label, sparse)
         check_consistent_length(mask, beliefs)
         check_n_columns("label_distribution", beliefs, classes)
-        beliefs = np.where(mask, beliefs, -np.inf)
+        if sparse:
+            # Off the sets below any belief; a candidate without one is not.
+            beliefs = beliefs.multiply(mask) + mask
+        else:
+            beliefs = np.where(mask, beliefs, -np.inf)
     columns = true_columns(true_labels, beliefs, classes, "label_distribution")
-    return float((beliefs.argmax(axis=1) == columns).mean())
+    best = np.asarray(beliefs.argmax(axis=1)).ravel()
+    return float((best == columns).mean())
 
 
 def label_issues_average_precision(
@@ -180,8 +195,8 @@ def label_issues_average_precision(
         )
     check_consistent_length(mask, scores)
     columns = columns_of(truth, classes)
-    given = mask[np.arange(len(mask)), columns] & (columns >= 0)
-    wrong = ~given & ~mask.all(axis=1)
+    given = entries_at(mask, columns) & (columns >= 0)
+    wrong = ~given & ~is_full(mask)
     if wrong.all() or not wrong.any():
         which = "every row" if wrong.all() else "no row"
         raise ValueError(
@@ -204,9 +219,11 @@ def sets_and_truth(
     """Mask (n, C), labels of its columns (C,) and true labels (n,) that fit them."""
     truth = one_label_a_row(true_labels, "true_labels")
     if classes is None:
-        mask, classes = mask_with_labels(y, truth, missing_label, role="a true label")
+        mask, classes = mask_with_labels(
+            y, truth, missing_label, role="a true label", sparse_output="auto"
+        )
     else:
-        mask, classes = candidate_mask(y, classes, missing_label)
+        mask, classes = candidate_mask(y, classes, missing_label, "auto")
     check_consistent_length(mask, truth)
     columns = columns_of(truth, classes)
     if columns.max() < 0:

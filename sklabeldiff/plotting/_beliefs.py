@@ -19,6 +19,7 @@ from sklabeldiff.plotting._style import (
     fitted,
     name_texts,
     name_ticks,
+    table_of,
     take_axes,
 )
 from sklabeldiff.targets import encode_candidates
@@ -126,9 +127,9 @@ class BeliefDisplay:
         """
         model = fitted(estimator, "candidate_sets_", "label_distribution_")
         return cls.from_predictions(
-            model.candidate_sets_,
-            model.label_distribution_,
-            before=getattr(model, "initial_label_distribution_", None),
+            table_of(model, "candidate_sets_"),
+            table_of(model, "label_distribution_"),
+            before=table_of(model, "initial_label_distribution_"),
             classes=model.classes_,
             rows=rows,
             n_rows=n_rows,

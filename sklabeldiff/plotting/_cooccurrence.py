@@ -9,7 +9,13 @@ from numpy.typing import ArrayLike, NDArray
 
 from sklabeldiff._label_columns import candidate_mask
 from sklabeldiff._parameters import check_number
-from sklabeldiff.plotting._style import draw_heat_map, fitted, name_texts, take_axes
+from sklabeldiff.plotting._style import (
+    draw_heat_map,
+    fitted,
+    name_texts,
+    table_of,
+    take_axes,
+)
 
 
 class CooccurrenceDisplay:
@@ -86,7 +92,7 @@ class CooccurrenceDisplay:
             If the estimator does not keep its sets.
         """
         model = fitted(estimator, "candidate_sets_")
-        display = cls(*_count(model.candidate_sets_), model.classes_)
+        display = cls(*_count(table_of(model, "candidate_sets_")), model.classes_)
         return display.plot(ax=ax, max_classes=max_classes)
 
     @classmethod

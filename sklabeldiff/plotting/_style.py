@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.sparse import issparse
 from sklearn.utils.validation import check_is_fitted
 
 from sklabeldiff._label_forms import check_classes, make_missing
@@ -22,6 +23,7 @@ GREY, TRUTH = "#B0B0B0", "#D55E00"
 SHARES = "Blues"  # light to dark in one hue: reads the same in grey
 MAX_NAME = 18  # characters of a class name
 MAX_TICKS = 30  # names along an axis
+MAX_DENSE = 2**26  # entries of a sparse array that is made dense to be drawn
 MAX_WRITTEN = 12  # classes of a heat map whose values are written into it
 
 
@@ -119,6 +121,26 @@ def fitted(estimator: Any, *names: str) -> Any:
             "made. Its page of the documentation says which estimators have it."
         )
     return model
+
+
+def table_of(model: Any, name: str) -> Any:
+    """Return a fitted table; a sparse one made dense, where one can look at that.
+
+    Raises
+    ------
+    ValueError
+        If it is too large.
+    """
+    table: Any = getattr(model, name, None)
+    if not issparse(table):
+        return table
+    if np.prod(table.shape) > MAX_DENSE:
+        n, m = table.shape
+        raise ValueError(
+            f"{name} is a sparse array of {n} x {m}, too large to draw. Take the rows "
+            "and columns to look at out of it, .toarray(), and use from_predictions."
+        )
+    return table.toarray()
 
 
 def classes_or_numbers(classes: Any, n_classes: int) -> NDArray[Any]:

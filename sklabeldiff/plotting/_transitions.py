@@ -16,6 +16,7 @@ from sklabeldiff.plotting._style import (
     finite_numbers,
     fitted,
     name_texts,
+    table_of,
     take_axes,
 )
 
@@ -111,7 +112,7 @@ class TransitionMatrixDisplay:
             If the estimator has no such matrices.
         """
         model = fitted(estimator, "transition_matrix_")
-        matrices, titles = [model.transition_matrix_], ["all rows"]
+        matrices, titles = [table_of(model, "transition_matrix_")], ["all rows"]
         if len(groups):
             of_groups = fitted(
                 estimator, "group_transition_matrices_"
