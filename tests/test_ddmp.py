@@ -28,7 +28,7 @@ from sklearn.pipeline import Pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
-from sklabeldiff import DDMPClassifier, ddmp, encode_candidates
+from sklabeldiff import DDMPClassifier, encode_candidates
 from sklabeldiff.core import kernels, label_diffusion
 from sklabeldiff.core.denoisers import GatedDenoiser
 from sklabeldiff.datasets import make_candidate_sets
