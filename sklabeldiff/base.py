@@ -44,7 +44,7 @@ if TYPE_CHECKING:
 
 
 TRIED_ROWS = 50  # of the training data, predicted once a fit is done
-PREDICTED_ENTRIES = 2**25  # of rows and probabilities at a time: 128 MB
+PREDICTED_ENTRIES = 2**22  # of rows and probabilities at a time: 16 MB
 
 
 class TrainingData(NamedTuple):

@@ -52,7 +52,7 @@ from .transitions import (
 N_LANDMARKS, MIN_LANDMARKS, MAX_ENTRIES = 600, 100, 2e7
 MAX_ROWS = 100_000
 BLOCK_ROWS = 16_384  # of which there are kernel values at a time
-BLOCK_ENTRIES = 2**24  # of X at a time, where that is fewer rows
+BLOCK_ENTRIES = 2**20  # of X at a time, where that is fewer rows: 4 MB
 N_PASSES = 10
 MIN_EIGENVALUE = 1e-6  # relative; smaller kernel directions are noise
 MIN_FREEDOM = 1e-3  # 1 - h of a row that only its own label explains

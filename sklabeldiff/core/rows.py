@@ -13,6 +13,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+SCALED_ENTRIES = 2**20  # at a time, of an array of any precision: 8 MB in double
+
 Scale = Callable[[NDArray[np.floating]], NDArray[np.float32]]
 
 
@@ -45,11 +47,17 @@ class StreamedRows:
 
     def __getitem__(self, rows: slice | Tensor) -> Tensor:
         """Return rows by a slice, numbers or a mask. -> (b, p)."""
-        if isinstance(rows, Tensor):
-            found = self.X[rows.cpu().numpy()]
+        if isinstance(rows, slice):
+            numbers = np.arange(*rows.indices(len(self)))
         else:
-            found = self.X[rows]
-        return torch.as_tensor(self.scale(found), device=self.device)
+            numbers = rows.cpu().numpy()
+            numbers = np.flatnonzero(numbers) if numbers.dtype == bool else numbers
+        found = np.empty((len(numbers), self.X.shape[1]), dtype=np.float32)
+        step = max(1, SCALED_ENTRIES // self.X.shape[1])
+        for start in range(0, len(numbers), step):
+            some = slice(start, start + step)
+            found[some] = self.scale(self.X[numbers[some]])
+        return torch.as_tensor(found, device=self.device)
 
     def index_select(self, dim: int, rows: Tensor) -> Tensor:
         """Rows by their numbers. (b,) -> (b, p)."""
