@@ -82,6 +82,8 @@ class GaussianProcess:
         self.abar = schedule.abar.to(device=device, dtype=dtype)
         self.signal = self.abar.sqrt()
         self.noise_scale = (1 - self.abar).sqrt()
+        abar = schedule.abar.double()
+        self._signal, self._noise = abar.sqrt().tolist(), (1 - abar).sqrt().tolist()
 
     @property
     def n_timesteps(self) -> int:
@@ -113,16 +115,18 @@ class GaussianProcess:
         else:
             drift = (1 - self.signal[t]) * f + self.noise_scale[t] * prediction
             s0 = (s_t - drift) / self.signal[t]
-        return s0.clamp(self.lowest, self.highest)
+        return s0.clamp_(self.lowest, self.highest)
 
     def ddim_step(
         self, s0: Tensor, s_t: Tensor, t: int, t_next: int, f: Tensor
     ) -> Tensor:
         """Deterministic step from t to t_next < t, given a guess of S_0."""
-        away = s0 - f
-        # The noise is recomputed from the clamped guess, so that both agree.
-        eps = (s_t - f - self.signal[t] * away) / self.noise_scale[t]
-        return f + self.signal[t_next] * away + self.noise_scale[t_next] * eps
+        # f + signal' (s0 - f) + noise' eps, with the noise recomputed from the clamped
+        # guess, so that both agree: eps = (s_t - f - signal (s0 - f)) / noise. Written
+        # as one sum: of very many classes a state is large.
+        b = self._noise[t_next] / self._noise[t]
+        a = self._signal[t_next] - b * self._signal[t]
+        return (b * s_t).add_(s0, alpha=a).add_(f, alpha=1 - a - b)
 
     def ddim(
         self, denoise: Denoiser, start: Tensor, f: Tensor, n_sampling_steps: int
