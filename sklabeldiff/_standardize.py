@@ -20,6 +20,7 @@ SCALER_FIELD = Parts({**SCALER_ARRAYS, "equal_norm": Choice((True, False))})
 SCALINGS = ("standard", "rows", "auto", None)
 LARGEST_UNSCALED = 1e15  # squares of rows that stay as they are must fit float32
 STREAMED_BYTES = 2**27  # of a file that is not read into memory as a whole: 128 MB
+MAX_DEVICE_SHARE = 0.5  # of a GPU's free memory that rows may take
 AGREEMENT_NEIGHBORS = 10  # of "auto", where the method has no neighbours of its own
 
 
@@ -45,10 +46,20 @@ def fit_standardizer(
 def scaled_rows(
     X: NDArray[np.floating], scaler: Standardizer, device: torch.device
 ) -> Rows:
-    """Rows as a fit takes them: on the device, or streamed from a file."""
-    if X.nbytes >= STREAMED_BYTES and is_memory_mapped(X):
+    """Rows as a fit takes them: on the device, or streamed to it."""
+    if is_too_large(X, device):
         return StreamedRows(X, scaler, device)
     return torch.as_tensor(scaler(X), device=device)
+
+
+def is_too_large(X: NDArray[np.floating], device: torch.device) -> bool:
+    """Whether rows had better stay where they are: in a file, or off a GPU."""
+    if X.nbytes >= STREAMED_BYTES and is_memory_mapped(X):
+        return True
+    if device.type != "cuda":
+        return False
+    free, _ = torch.cuda.mem_get_info(device)
+    return 4 * X.size > MAX_DEVICE_SHARE * free
 
 
 def is_memory_mapped(X: NDArray[np.floating]) -> bool:

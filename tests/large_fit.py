@@ -3,9 +3,9 @@
     python tests/large_fit.py FOLDER [--megabytes N] [--mapped]
 
 FOLDER holds ``X.npy``, ``sets.npy`` and ``graph.npz``, and gets the answers: beliefs,
-and probabilities of the first rows. The limit is RLIMIT_DATA, on everything that a process
-can write to; unlike RLIMIT_AS it leaves out files mapped for reading, which take no
-memory that the system could not have back.
+and probabilities of the first rows. The limit is RLIMIT_DATA, on everything that a
+process can write to; unlike RLIMIT_AS it leaves out files mapped for reading, which
+take no memory that the system could not have back.
 """
 
 from __future__ import annotations

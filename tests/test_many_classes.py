@@ -12,7 +12,11 @@ from sklabeldiff import DDMPClassifier, targets
 from sklabeldiff.core import kernels, listed_kernels
 from sklabeldiff.datasets import make_candidate_sets
 from sklabeldiff.metrics import covering_rate, disambiguation_accuracy
-from sklabeldiff.plotting import BeliefDisplay, CooccurrenceDisplay, TransitionMatrixDisplay
+from sklabeldiff.plotting import (
+    BeliefDisplay,
+    CooccurrenceDisplay,
+    TransitionMatrixDisplay,
+)
 
 C = 250
 QUICK = {"max_epochs": 4, "hidden": 32, "random_state": 0}
