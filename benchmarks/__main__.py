@@ -31,7 +31,7 @@ from benchmarks.suites import SUITES  # noqa: E402
 # What is no table of methods on cells: each declares its options and has a main.
 MEASUREMENTS: dict[str, tuple[Any, str]] = {
     "speed": (speed, "training loop, memory, fit times"),
-    "scaling": (scaling, "a thousand rows to a million"),
+    "scaling": (scaling, "a thousand rows to a million; ten to 10 000 classes"),
     "fits": (fits, "whole fits beside peers'"),
     "lra": (lra, "beside LRA-diffusion's own loop"),
     "encoding": (encoding, "images a second, against a bare loop"),

@@ -1,4 +1,4 @@
-"""Seconds and memory of a fit, from a thousand rows to a million.
+"""Seconds and memory of a fit, from a thousand rows to a million, or over classes.
 
 Each size runs in a process of its own. Rows are low-dimensional clouds in ``D``
 columns, as features are; the number of updates is the same for all sizes.
@@ -20,6 +20,7 @@ import torch
 from numpy.typing import NDArray
 from sklearn.neighbors import NearestNeighbors
 
+from benchmarks import class_scaling
 from benchmarks._large_fit import forget_peak, peak_bytes
 from benchmarks.frame import ROOT
 from benchmarks.report import goal, markdown, provenance, publish
@@ -38,6 +39,16 @@ MB = 1e6
 def add_arguments(sub: argparse.ArgumentParser) -> None:
     """Declare the options of the command."""
     sub.add_argument("--sizes", nargs="+", type=int, default=SIZES, metavar="ROWS")
+    sub.add_argument(
+        "--classes",
+        nargs="*",
+        type=int,
+        metavar="C",
+        help=f"scale these, by default {class_scaling.CLASSES}, and not the rows",
+    )
+    sub.add_argument(
+        "--rows", type=int, default=class_scaling.N_ROWS, help="with --classes"
+    )
 
 
 def make_rows(n_rows: int) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
@@ -163,16 +174,21 @@ def child(part: str, n_rows: int) -> dict[str, float]:
 
 def main(args: argparse.Namespace, command: str) -> int:
     """Measure all sizes, print and save the table; returns 1 if a target is missed."""
-    found = {}
-    for n in args.sizes:
-        found[n] = child("search", n) | child("fit", n)
-        print(n, found[n], file=sys.stderr, flush=True)
-    text = table(found, command)
+    found: dict[Any, dict[str, float]] = {}
+    if args.classes is not None:
+        classes = args.classes or class_scaling.CLASSES
+        found = class_scaling.measure(args.rows, classes)
+        text, draw = class_scaling.table(found, command), class_scaling.plot
+    else:
+        for n in args.sizes:
+            found[n] = child("search", n) | child("fit", n)
+            print(n, found[n], file=sys.stderr, flush=True)
+        text, draw = table(found, command), plot
     if args.save is not None:
         args.save.with_suffix(".json").write_text(json.dumps(found, indent=1) + "\n")
         picture = args.save.with_suffix(".png")
-        plot(found, picture)
-        text += f"\n\n![Seconds and memory over rows, logarithmic]({picture.name})"
+        draw(found, picture)
+        text += f"\n\n![Seconds and memory, logarithmic]({picture.name})"
     publish(text, args.save)
     return int("**missed**" in text)
 

@@ -50,7 +50,12 @@ def main() -> None:
         resource.setrlimit(resource.RLIMIT_DATA, (limit, limit))
     X = np.load(args.folder / "X.npy", mmap_mode="r" if args.mapped else None)
     clf = DDMPClassifier(
-        n_neighbors=5, neighbors=graph, max_epochs=1, n_sampling_steps=3, random_state=0
+        n_neighbors=5,
+        neighbors=graph,
+        refresh=None,
+        standardize="standard",
+        max_epochs=1,
+        random_state=0,
     )
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)  # one epoch
