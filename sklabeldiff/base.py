@@ -7,11 +7,13 @@ network whose weights are kept as arrays. Neither knows a method.
 from __future__ import annotations
 
 import copy
+import re
 import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
+from zlib import crc32
 
 import numpy as np
 import torch
@@ -33,6 +35,7 @@ from sklabeldiff._issues import issues_frame
 from sklabeldiff._parameters import check_number, check_verbose
 from sklabeldiff._rows import naming_entries, refuse_huge
 from sklabeldiff._saving import SavingMixin
+from sklabeldiff.core import processes
 from sklabeldiff.core.training import DivergedError
 from sklabeldiff.metrics._scorers import covering_rate_scorer, true_accuracy
 from sklabeldiff.targets import encode_candidates
@@ -437,7 +440,25 @@ class NetworkClassifier(CandidateClassifier):
         # Copies that callbacks make on the way have the parameters of this fit.
         for name in ("_fit_params", "_built"):
             self.__dict__.pop(name, None)
-        return super()._check_fit(X, y)
+        data = super()._check_fit(X, y)
+        shared = processes.current()
+        if shared.count > 1:
+            digests = [
+                crc32(np.ascontiguousarray(array).data) for array in data.arrays()
+            ]
+            shared.check_same("rows or labels", digests)
+        return data
+
+    def _try_fitted(self) -> None:
+        super()._try_fitted()
+        # What is not trained is computed by each: on machines that round otherwise it
+        # differs in the last bits.
+        shared = processes.current()
+        if shared.count > 1:
+            fitted = {k: v for k, v in vars(self).items() if re.search("[^_]_$", k)}
+            self.__dict__.update(shared.of_main(fitted))
+            self._built = None
+            self._built_model()
 
     # Every network classifier has these parameters.
     learning_rate: float

@@ -29,9 +29,15 @@ from sklabeldiff._backbones import (
 from sklabeldiff._callbacks import FitTask
 from sklabeldiff._checkpoint import Checkpoint
 from sklabeldiff._fields import Choice, Number, Parts, Records
-from sklabeldiff._fitting import CALLER_OF_FIT, kept_if_interrupted, whole_fit
+from sklabeldiff._fitting import (
+    CALLER_OF_FIT,
+    fit_seed,
+    kept_if_interrupted,
+    no_bar,
+    whole_fit,
+)
 from sklabeldiff._image_views import RandomViews, normalize
-from sklabeldiff._parameters import check_number, check_option, checked_random_state
+from sklabeldiff._parameters import check_number, check_option
 from sklabeldiff.core.contrastive import ContrastiveNetwork, contrastive_trainer
 from sklabeldiff.core.training import EpochListener, Trainer, diverged, n_batches
 
@@ -273,7 +279,7 @@ class SimCLRFeatures(ImageExtractor):
         pixels = self._training_pixels(X)
         epochs = self._n_epochs(len(pixels))
         task = FitTask(self, X, y, epochs)
-        seed = int(checked_random_state(self.random_state).randint(2**31 - 1))
+        seed = fit_seed(self.random_state)
 
         listener = task.listener(self._learnt)
         trainer = self._make_trainer(pixels, views, epochs, seed, listener)
@@ -363,7 +369,7 @@ class SimCLRFeatures(ImageExtractor):
         if state is not None:
             trainer.restore(state)
         stage = max(1, epochs // N_STAGES)
-        name, hidden = type(self).__name__, self.verbose <= 0
+        name, hidden = type(self).__name__, no_bar(self.verbose)
         with tqdm(total=epochs, desc=name, unit="epoch", disable=hidden) as bar:
             bar.update(trainer.n_epochs)
             while trainer.n_epochs < epochs and not trainer.stopped:
