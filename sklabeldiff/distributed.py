@@ -9,7 +9,7 @@ from __future__ import annotations
 import atexit
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import timedelta
 
 import torch
@@ -110,12 +110,15 @@ def _start(timeout: float) -> Processes:
     )
     if state.num_processes == 1:
         return Processes()
+    processes = Processes(state.process_index, state.num_processes, state.device)
     if not began:
-        atexit.register(_end)
-    return Processes(state.process_index, state.num_processes, state.device)
+        atexit.register(_end, processes)
+    return processes
 
 
-def _end() -> None:
-    """Leave the group of processes; without, some backends complain."""
+def _end(processes: Processes) -> None:
+    """Leave the group together: one that the interpreter ends may abort it."""
     if distributed.is_initialized():
+        with suppress(LostProcessError):
+            processes.wait()
         distributed.destroy_process_group()
