@@ -41,7 +41,7 @@ def main() -> None:
     else:
         ray.init("local", num_cpus=2, include_dashboard=False)
     register_ray()
-    with joblib.parallel_config("ray"):
+    with joblib.parallel_config("ray", n_jobs=-1):
         search.fit(X, sets)
     ray.shutdown()
     print(search.best_params_)

@@ -126,6 +126,10 @@ class SimCLRFeatures(ImageExtractor):
         The only source of randomness. Equal seeds give equal features on a CPU.
     verbose : int, default=0
         If positive, show progress bars on stderr.
+    n_jobs : int, default=None
+        Processes that ``transform``, each some rows. None is 1 unless joblib's context
+        says otherwise, as ``joblib.parallel_config("dask")`` around ``transform`` does; -1
+        is all there are. An iterator is encoded by one.
 
     Attributes
     ----------
@@ -236,6 +240,7 @@ class SimCLRFeatures(ImageExtractor):
         checkpoint_dir: str | Path | None = None,
         random_state: Any = None,
         verbose: int = 0,
+        n_jobs: int | None = None,
     ) -> None:
         super().__init__(
             image_shape=image_shape,
@@ -247,6 +252,7 @@ class SimCLRFeatures(ImageExtractor):
             cache_dtype=cache_dtype,
             on_error=on_error,
             verbose=verbose,
+            n_jobs=n_jobs,
         )
         self.network = network
         self.image_size = image_size

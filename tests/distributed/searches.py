@@ -75,7 +75,7 @@ def main(engine, address, output, case, *args):
 
         ray.init(address, log_to_driver=False)
         register_ray()
-        with joblib.parallel_config("ray"):
+        with joblib.parallel_config("ray", n_jobs=-1):
             found = CASES[case](*args)
     np.savez(output, **found)
 
