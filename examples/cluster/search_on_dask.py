@@ -4,8 +4,8 @@
     python search_on_dask.py --address tcp://10.0.0.1:8786   those of your cluster
 
 The search is scikit-learn's, and so are its results: joblib sends the fits to the
-workers, which need sklabeldiff and nothing else. A fit whose worker is lost runs again
-on another.
+workers, which need sklabeldiff and nothing else. If a worker is lost the search ends
+with an error; the cluster goes on, and so does the next search.
 """
 
 import argparse

@@ -4,7 +4,8 @@
     python search_on_ray.py --address 10.0.0.1:6379    those of your cluster
 
 The search is scikit-learn's, and so are its results: joblib sends the fits to the
-workers, which need sklabeldiff and nothing else.
+workers, which need sklabeldiff and nothing else. If a worker is lost the search ends
+with an error; the cluster goes on, and so does the next search.
 """
 
 import argparse
@@ -41,6 +42,7 @@ def main() -> None:
     else:
         ray.init("local", num_cpus=2, include_dashboard=False)
     register_ray()
+    # Without n_jobs joblib would stay in this process.
     with joblib.parallel_config("ray", n_jobs=-1):
         search.fit(X, sets)
     ray.shutdown()

@@ -128,7 +128,7 @@ class SimCLRFeatures(ImageExtractor):
         If positive, show progress bars on stderr.
     n_jobs : int, default=None
         Processes that ``transform``, each some rows. None is 1 unless joblib's context
-        says otherwise, as ``joblib.parallel_config("dask")`` around ``transform`` does; -1
+        says otherwise, as ``joblib.parallel_config("dask")`` around it does; -1
         is all there are. An iterator is encoded by one.
 
     Attributes

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import joblib
 import numpy as np
+import torch
 from sklearn.datasets import load_iris
 from sklearn.model_selection import GridSearchCV, cross_val_score
 
@@ -18,11 +19,26 @@ from sklabeldiff import DDMPClassifier
 from sklabeldiff.baselines import CCClassifier
 from sklabeldiff.core.training import Trainer
 from sklabeldiff.datasets import make_candidate_sets
+from sklabeldiff.features import TorchFeatures
 from sklabeldiff.model_selection import CandidateStratifiedKFold, cross_val_proba
 
 X, TRUE = load_iris(return_X_y=True)
 SETS = make_candidate_sets(TRUE, rate=0.4, random_state=0)
+IMAGES = np.random.default_rng(0).integers(0, 256, (60, 8, 8, 3), dtype=np.uint8)
 FOLDS = CandidateStratifiedKFold(2, shuffle=True, random_state=0)
+
+
+class Flat(torch.nn.Module):
+    """A network; it ends a process that is to be spared."""
+
+    def __init__(self):
+        super().__init__()
+        generator = torch.Generator().manual_seed(0)
+        self.weight = torch.nn.Parameter(torch.randn(192, 8, generator=generator))
+
+    def forward(self, images):
+        assert str(os.getpid()) != os.environ.get("SPARED"), "not by a worker"
+        return images.flatten(1) @ self.weight
 
 
 class MortalClassifier(CCClassifier):
@@ -42,14 +58,14 @@ class MortalClassifier(CCClassifier):
 
 
 def search():
-    """A search by candidate sets, and two kinds of cross-validation."""
+    """A search by candidate sets, our own cross-validation, and features."""
     clf = DDMPClassifier(max_epochs=3, random_state=0)
     found = GridSearchCV(clf, {"hidden": [8, 16]}, cv=FOLDS).fit(X, SETS)
     return {
         "search": found.cv_results_["mean_test_score"],
         "refitted": found.predict_proba(X),
-        "cross_val_score": cross_val_score(clf, X, SETS, cv=FOLDS),
         "cross_val_proba": cross_val_proba(clf, X, SETS, cv=2),
+        "features": TorchFeatures(Flat(), batch_size=16).transform(IMAGES),
     }
 
 
@@ -64,6 +80,8 @@ CASES = {"search": search, "mortal": mortal}
 
 def main(engine, address, output, case, *args):
     warnings.simplefilter("error")
+    torch.set_num_threads(1)
+    os.environ["SPARED"] = str(os.getpid())
     if engine == "dask":
         from dask.distributed import Client
 
