@@ -44,6 +44,7 @@ from sklabeldiff._parameters import (
 from sklabeldiff._saving import SavingMixin
 
 from ._encoding import Encoder, Rows, Source, cut
+from ._feature_file import write_features
 from ._gathering import Gatherer, NothingReadableError, named, refuse_nothing
 from ._sharding import cut_source, encode_shards, n_shards, table_of
 from ._store import SHARD_ROWS, DamagedShardError, FeatureStore, unusable
@@ -141,6 +142,42 @@ class FeatureExtractor(
         features = self._extended(self._features(X))
         self._width = features.shape[1]
         return features
+
+    def transform_to(self, X: Any, path: str | PathLike[str]) -> np.memmap[Any, Any]:
+        """Compute the features of X into a file, for more than memory holds.
+
+        Where `transform` returns an array in memory, with `cache_dir` too, this returns
+        a map of the file, of which no more is in memory than is looked at. Any fit
+        takes it; whether it copies it is the estimator's business.
+
+        Parameters
+        ----------
+        X : array-like or iterable
+            In any of the forms of the class docstring.
+        path : str or path-like
+            File to write, in numpy's format (``.npy``). It is there whole or not at
+            all. Later, ``numpy.load(path, mmap_mode="r")`` opens it again.
+
+        Returns
+        -------
+        features : memmap of shape (n_rows, `n_features_out_`), dtype float32
+            The same numbers as those of `transform`, read-only.
+
+        Raises
+        ------
+        OSError
+            If the file cannot be written.
+        ValueError
+            If X is refused, as by `transform`.
+
+        Notes
+        -----
+        Rows are computed some thousands at a time, in parts of whole batches, each by
+        `transform`, so that `cache_dir` and `n_jobs` mean what they mean there. An
+        iterator is used up bit by bit. With ``on_error="nan"`` a part of which no row
+        can be read is an error.
+        """
+        return write_features(self.transform, X, Path(path), self.batch_size)
 
     def _features(self, X: Any) -> NDArray[np.float32]:
         """Compute the network's output, or read it from the cache. -> (n, d)."""
