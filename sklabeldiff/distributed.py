@@ -26,7 +26,7 @@ __all__ = ["LostProcessError", "Processes", "data_parallel"]
 def data_parallel(*, timeout: float = 600.0) -> Iterator[Processes]:
     """Share every fit within between the processes that run this program.
 
-    Start the program with ``accelerate launch`` or ``torchrun``: each process runs all
+    Start the program with ``torchrun``, or on GPUs ``accelerate launch``: each process runs all
     of it, on the same data and with the same parameters, and within this context they
     train one network together. Every batch is cut between the processes, and their
     gradients are added up; `batch_size` counts the rows of all of them. Started as
@@ -77,7 +77,7 @@ def data_parallel(*, timeout: float = 600.0) -> Iterator[Processes]:
 
     Examples
     --------
-    In a file ``fit.py``, started by ``accelerate launch --num_processes 2 fit.py``:
+    In a file ``fit.py``, started by ``torchrun --nproc-per-node 2 fit.py``:
 
     >>> from sklearn.datasets import load_iris
     >>> from sklabeldiff import DDMPClassifier

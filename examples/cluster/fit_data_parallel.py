@@ -1,8 +1,8 @@
 """One fit by several processes, on the GPUs or processors of one or many machines.
 
-    python fit_data_parallel.py                                          one process
-    accelerate launch --num_processes 2 --cpu fit_data_parallel.py       two, here
-    torchrun --nproc-per-node 2 fit_data_parallel.py                     the same
+    python fit_data_parallel.py                                    one process
+    torchrun --nproc-per-node 2 fit_data_parallel.py               two, here
+    accelerate launch --multi_gpu fit_data_parallel.py             one for each GPU
 
 On each of 4 machines with 8 GPUs, where 10.0.0.1 is one of them:
 
