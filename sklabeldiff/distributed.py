@@ -27,10 +27,11 @@ def data_parallel(*, timeout: float = 600.0) -> Iterator[Processes]:
     """Share every fit within between the processes that run this program.
 
     Start the program with ``torchrun``, or on GPUs ``accelerate launch``: each process
-    runs all of it, on the same data and with the same parameters, and within this context they
-    train one network together. Every batch is cut between the processes, and their
-    gradients are added up; `batch_size` counts the rows of all of them. Started as
-    usual, as one process, the program fits as without the context, bit by bit.
+    runs all of it, on the same data and with the same parameters, and within this
+    context they train one network together. Every batch is cut between the processes,
+    and their gradients are added up; `batch_size` counts the rows of all of them.
+    Started as usual, as one process, the program fits as without the context, bit by
+    bit.
 
     Parameters
     ----------
