@@ -53,7 +53,7 @@ $(BIN)/python:
 # PIP_ARGS or pip's configuration prefers, and the second line finds it settled.
 $(VENV)/.installed: pyproject.toml $(CONSTRAINTS) | $(BIN)/python
 	$(PIP_INSTALL) torch
-	$(PIP_INSTALL) -e ".[dev,vision,images,text,datasets,ann,plot,bench]"
+	$(PIP_INSTALL) -e ".[dev,vision,images,text,datasets,ann,plot,bench,dask,ray,distributed]"
 	@touch $@
 
 $(VENV)/.installed-docs: $(VENV)/.installed
@@ -128,7 +128,7 @@ dist: $(VENV)/.installed
 	$(PYTHON) -m venv build/wheel/.venv
 	cd build/wheel && .venv/bin/python -m pip install -q $(PIP_ARGS) -c $(CONSTRAINTS) torch
 	cd build/wheel && .venv/bin/python -m pip install -q $(PIP_ARGS) -c $(CONSTRAINTS) \
-		"sklabeldiff[dev,vision,images,text,datasets,ann,plot,bench] @ \
+		"sklabeldiff[dev,vision,images,text,datasets,ann,plot,bench,dask,ray,distributed] @ \
 		file://$$(echo $(CURDIR)/dist/sklabeldiff-*.whl)"
 	cd build/wheel && .venv/bin/python -m pytest -n $(WORKERS) --dist worksteal \
 		tests docs --ignore=tests/test_packaging.py --pyargs sklabeldiff

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, TypeVar
 
+from sklabeldiff.core import processes
 from sklabeldiff.core.training import Trainer
 
 try:
@@ -60,7 +61,8 @@ class FitTask:
         self, estimator: Any, X: Any, y: Any, n_subtasks: int | None = 0
     ) -> None:
         context = None
-        if HAVE_CALLBACKS:
+        # Of several processes one tells: else there were a bar from each.
+        if HAVE_CALLBACKS and processes.current().is_main:
             context = estimator._init_callback_context(max_subtasks=n_subtasks)
         self._begin(context, {"estimator": estimator, "X": X, "y": y})
 

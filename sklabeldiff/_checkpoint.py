@@ -6,6 +6,7 @@ import hashlib
 import json
 import time
 from collections.abc import Callable, Iterable
+from io import BytesIO
 from pathlib import Path
 from pickle import UnpicklingError
 from tempfile import TemporaryFile
@@ -18,6 +19,7 @@ from scipy.sparse import csr_array, issparse
 
 from sklabeldiff._files import write_whole
 from sklabeldiff._parameters import check_folder
+from sklabeldiff.core import processes
 
 STALE_SECONDS = 3600  # after which an unfinished file is nobody's
 
@@ -33,6 +35,11 @@ class Checkpoint:
         The training data.
     params : dict
         Whatever else the result depends on.
+
+    Notes
+    -----
+    Where several processes share the fit, the main one alone uses the folder, and the
+    others are given what it reads there.
     """
 
     def __init__(
@@ -42,14 +49,18 @@ class Checkpoint:
         params: dict[str, Any],
     ) -> None:
         self.path: Path | None = None
+        self._processes = processes.current()
         if folder is not None:
             check_folder("checkpoint_dir", folder)
+            if self._processes.count > 1:  # the state of each is kept
+                params = params | {"n_processes": self._processes.count}
             digest = hashlib.sha256(json.dumps(params, default=_whole).encode())
             for array in arrays:
                 digest.update(f"{array.dtype}{array.shape}".encode())
                 digest.update(np.ascontiguousarray(array).data)
             self.path = Path(folder) / f"fit-{digest.hexdigest()[:16]}.pt"
-            self._prepare()
+            if self._processes.is_main:
+                self._prepare()
 
     def _prepare(self) -> None:
         """Make the folder, try it before hours of training, and clear up."""
@@ -76,11 +87,18 @@ class Checkpoint:
         ValueError
             If the file is damaged.
         """
-        if self.path is None or not self.path.exists():
+        if self.path is None:
+            return None
+        found = self._processes.is_main and self.path.exists()
+        source: Any = self.path if found else None
+        if self._processes.count > 1:
+            source = self._processes.of_main(source and source.read_bytes())
+            source = source and BytesIO(source)
+        if source is None:
             return None
         try:
             state: dict[str, Any] = torch.load(
-                self.path, map_location=device, weights_only=True
+                source, map_location=device, weights_only=True
             )
         except (RuntimeError, EOFError, UnpicklingError, KeyError) as error:
             raise ValueError(
@@ -97,7 +115,7 @@ class Checkpoint:
         OSError
             If it cannot be written; the old state stays.
         """
-        if self.path is None:
+        if self.path is None or not self._processes.is_main:
             return
         try:
             write_whole(self.path, lambda file: torch.save(state, file))
@@ -110,7 +128,7 @@ class Checkpoint:
 
     def remove(self) -> None:
         """Forget the fit: it is done."""
-        if self.path is not None:
+        if self.path is not None and self._processes.is_main:
             self.path.unlink(missing_ok=True)
 
 

@@ -22,14 +22,13 @@ from sklabeldiff._backbones import NETWORKS, random_encoder
 from sklabeldiff._callbacks import FitTask
 from sklabeldiff._checkpoint import Checkpoint
 from sklabeldiff._fields import SCALER_ARRAYS, Choice, Parts
-from sklabeldiff._fitting import CALLER_OF_FIT, kept_if_interrupted
+from sklabeldiff._fitting import CALLER_OF_FIT, fit_seed, kept_if_interrupted, no_bar
 from sklabeldiff._image_rows import as_rows, check_columns, checked_shape
 from sklabeldiff._image_views import ImageViews, normalize
 from sklabeldiff._parameters import (
     check_number,
     check_option,
     check_widths,
-    checked_random_state,
     layer_widths,
 )
 from sklabeldiff._standardize import check_standardize, fit_standardizer
@@ -109,7 +108,7 @@ class ContrastiveClassifier(NetworkClassifier):
         data = self._check_fit(as_rows(X, self.image_shape), y)
         check_columns(self.n_features_in_, self.image_shape)
         self._warn_of_warm_up(len(data.X))
-        seed = int(checked_random_state(self.random_state).randint(2**31 - 1))
+        seed = fit_seed(self.random_state)
         scaler = self._fit_scaler(data)
         network = self._make_network(seed)  # before versions, which may take hours
         inputs = Inputs(scaler, self._pixels(), self._device())
@@ -286,7 +285,7 @@ class ContrastiveClassifier(NetworkClassifier):
             bar.update(n_epochs)
             checkpoint.save(training.state())
 
-        hidden = self.verbose <= 0
+        hidden = no_bar(self.verbose)
         with tqdm(total=n_epochs, desc=name, unit="epoch", disable=hidden) as bar:
             bar.update(training.trainer.n_epochs)
             training.run(n_epochs, after_stage)

@@ -8,11 +8,27 @@ from functools import wraps
 from typing import Any, TypeVar
 
 from sklabeldiff._callbacks import HAVE_CALLBACKS, with_callbacks
+from sklabeldiff._parameters import checked_random_state
+from sklabeldiff.core import processes
 
 Method = TypeVar("Method", bound=Callable[..., Any])
 
 # The stacklevel of a warning in what a decorated fit calls: decorators are frames.
 CALLER_OF_FIT = 4 + HAVE_CALLBACKS
+
+
+def fit_seed(random_state: Any, below: int = 2**31 - 1) -> int:
+    """Draw the seed of a fit; of processes that share it the main one draws.
+
+    A stage that is given a later number needs a lower `below`.
+    """
+    seed = int(checked_random_state(random_state).randint(below))
+    return processes.current().of_main(seed)
+
+
+def no_bar(verbose: int) -> bool:
+    """Whether to hide a progress bar: there is one, whatever number of processes."""
+    return verbose <= 0 or not processes.current().is_main
 
 
 def whole_fit(method: Method) -> Method:

@@ -31,6 +31,7 @@ from sklearn.utils.validation import check_is_fitted
 from sklabeldiff._devices import DeviceError
 from sklabeldiff._fields import Field, check_fields
 from sklabeldiff._files import write_whole
+from sklabeldiff.core import processes
 
 FORMAT = "sklabeldiff-2"
 # The one before had no digest, and was else the same.
@@ -73,6 +74,8 @@ class SavingMixin:
         """Write the fitted estimator to one safetensors file, which runs no code.
 
         Folders among the parameters (`checkpoint_dir`, `cache_dir`) are not written.
+        Within :func:`~sklabeldiff.distributed.data_parallel` the main process alone
+        writes.
 
         Parameters
         ----------
@@ -98,6 +101,8 @@ class SavingMixin:
         }
         header["digest"] = _digest(header, arrays)
         metadata = {"sklabeldiff": json.dumps(header)}
+        if not processes.current().is_main:
+            return
         try:
             write_whole(Path(path), lambda f: save_file(arrays, f, metadata=metadata))
         except SafetensorError as error:

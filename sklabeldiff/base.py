@@ -7,11 +7,13 @@ network whose weights are kept as arrays. Neither knows a method.
 from __future__ import annotations
 
 import copy
+import re
 import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, TypeVar
+from zlib import crc32
 
 import numpy as np
 import torch
@@ -34,6 +36,7 @@ from sklabeldiff._issues import issues_frame
 from sklabeldiff._parameters import check_number, check_verbose
 from sklabeldiff._rows import naming_entries, refuse_huge
 from sklabeldiff._saving import SavingMixin
+from sklabeldiff.core import processes
 from sklabeldiff.core.blocks import BLOCK_ROWS
 from sklabeldiff.core.training import DivergedError
 from sklabeldiff.metrics._scorers import covering_rate_scorer, true_accuracy
@@ -109,6 +112,9 @@ class SparseTrainingData(NamedTuple):
         return given if self.weights is None else [*given, self.weights]
 
 
+Data = TypeVar("Data", TrainingData, SparseTrainingData)
+
+
 class CandidateClassifier(
     DocumentedMixin,
     SavingMixin,
@@ -151,14 +157,18 @@ class CandidateClassifier(
         weights = None if Y.dtype == bool else Y.data.astype(np.float64)
         self.candidate_sets_ = Y.astype(bool)
         self._keep_some(rows)
-        return SparseTrainingData(rows, self.candidate_sets_, weights)
+        return self._agreed(SparseTrainingData(rows, self.candidate_sets_, weights))
+
+    def _agreed(self, data: Data) -> Data:
+        """Return the data of a fit, which processes that share it all must have."""
+        return data
 
     def _dense_data(self, rows: NDArray[np.floating], Y: NDArray[Any]) -> TrainingData:
         # One memory layout, whatever y came in: products round by layout.
         self.candidate_sets_ = np.ascontiguousarray(Y > 0)
         weights = None if Y.dtype == bool else Y.astype(np.float64, order="C")
         self._keep_some(rows)
-        return TrainingData(rows, self.candidate_sets_, weights)
+        return self._agreed(TrainingData(rows, self.candidate_sets_, weights))
 
     def _keep_some(self, rows: NDArray[np.floating]) -> None:
         """Keep some training rows, for a look at what is fitted."""
@@ -531,6 +541,26 @@ class NetworkClassifier(CandidateClassifier):
         for name in ("_fit_params", "_built"):
             self.__dict__.pop(name, None)
         return super()._check_data(X, y, sparse_output=sparse_output)
+
+    def _agreed(self, data: Data) -> Data:
+        shared = processes.current()
+        if shared.count > 1:
+            digests = [
+                crc32(np.ascontiguousarray(array).data) for array in data.arrays()
+            ]
+            shared.check_same("rows or labels", digests)
+        return data
+
+    def _try_fitted(self) -> None:
+        super()._try_fitted()
+        # What is not trained is computed by each: on machines that round otherwise it
+        # differs in the last bits.
+        shared = processes.current()
+        if shared.count > 1:
+            fitted = {k: v for k, v in vars(self).items() if re.search("[^_]_$", k)}
+            self.__dict__.update(shared.of_main(fitted))
+            self._built = None
+            self._built_model()
 
     # Every network classifier has these parameters.
     learning_rate: float

@@ -18,12 +18,17 @@ from sklabeldiff._callbacks import FitTask
 from sklabeldiff._checkpoint import Checkpoint
 from sklabeldiff._ddmp_predictor import FIELDS, Predictor, predictor_arrays
 from sklabeldiff._ddmp_sets import Sets, sets_of
-from sklabeldiff._fitting import CALLER_OF_FIT, kept_if_interrupted, whole_fit
+from sklabeldiff._fitting import (
+    CALLER_OF_FIT,
+    fit_seed,
+    kept_if_interrupted,
+    no_bar,
+    whole_fit,
+)
 from sklabeldiff._parameters import (
     MAX_WIDTH,
     check_number,
     check_option,
-    checked_random_state,
 )
 from sklabeldiff._standardize import (
     check_standardize,
@@ -322,7 +327,7 @@ class DDMPClassifier(NetworkClassifier):
         self._check_params()
         data = self._check_sparse_fit(X, y)
         task = FitTask(self, X, y, self._n_epochs(len(data.X)))
-        seed = int(checked_random_state(self.random_state).randint(2**31 - 1))
+        seed = fit_seed(self.random_state)
         generator = torch.Generator().manual_seed(seed)
         device = self._device()
 
@@ -483,7 +488,9 @@ class DDMPClassifier(NetworkClassifier):
         if state is not None:
             training.restore(state)
         epochs = self._n_epochs(len(data.X))
-        bar = tqdm(total=epochs, desc="DDMP", unit="epoch", disable=self.verbose <= 0)
+        bar = tqdm(
+            total=epochs, desc="DDMP", unit="epoch", disable=no_bar(self.verbose)
+        )
 
         def after_stage(epochs: int) -> None:
             bar.update(epochs)

@@ -26,7 +26,13 @@ from sklabeldiff._dmis_predictor import (
     predictor_arrays,
 )
 from sklabeldiff._first_beliefs import first_beliefs
-from sklabeldiff._fitting import CALLER_OF_FIT, kept_if_interrupted, whole_fit
+from sklabeldiff._fitting import (
+    CALLER_OF_FIT,
+    fit_seed,
+    kept_if_interrupted,
+    no_bar,
+    whole_fit,
+)
 from sklabeldiff._generation import GenerationMixin
 from sklabeldiff._image_rows import as_rows, check_columns, checked_shape
 from sklabeldiff._parameters import (
@@ -34,7 +40,6 @@ from sklabeldiff._parameters import (
     MAX_WIDTH,
     check_number,
     check_option,
-    checked_random_state,
 )
 from sklabeldiff._standardize import check_standardize, fit_standardizer
 from sklabeldiff._supervision import (
@@ -367,7 +372,7 @@ class DMISClassifier(GenerationMixin, NetworkClassifier):
             self.transition_matrix, self.noise_rate, len(self.classes_)
         )
         self.supervision_ = settled(self.supervision, weights, T is not None)
-        seed = int(checked_random_state(self.random_state).randint(2**31 - 10))
+        seed = fit_seed(self.random_state, 2**31 - 10)
         device = self._device()
         scaler = self._fit_scaler(data)
         x = torch.as_tensor(scaler(data.X), device=device)
@@ -564,7 +569,7 @@ class DMISClassifier(GenerationMixin, NetworkClassifier):
             initial=training.trainer.n_epochs,
             desc=f"DMIS ({work:.0e} floating-point operations)",
             unit="epoch",
-            disable=self.verbose <= 0,
+            disable=no_bar(self.verbose),
         )
 
         def after_stage(n_epochs: int) -> None:

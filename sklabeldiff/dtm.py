@@ -27,13 +27,18 @@ from sklabeldiff._final_classifier import (
     is_sklearn,
     weighted_proba,
 )
-from sklabeldiff._fitting import CALLER_OF_FIT, kept_if_interrupted, whole_fit
+from sklabeldiff._fitting import (
+    CALLER_OF_FIT,
+    fit_seed,
+    kept_if_interrupted,
+    no_bar,
+    whole_fit,
+)
 from sklabeldiff._groups import find_groups, nearest_group
 from sklabeldiff._parameters import (
     check_number,
     check_option,
     check_widths,
-    checked_random_state,
     layer_widths,
 )
 from sklabeldiff._standardize import check_standardize, fit_standardizer
@@ -350,7 +355,7 @@ class DTMClassifier(NetworkClassifier):
         check_given(data, self.classes_)
         self._check_size(len(data.X))
         # Seeds of later stages count on from this one.
-        seed = int(checked_random_state(self.random_state).randint(2**31 - 10))
+        seed = fit_seed(self.random_state, 2**31 - 10)
         device = self._device()
         with without_values():  # a module that does not fit is refused before work
             self._make_classifier()
@@ -623,7 +628,9 @@ class DTMClassifier(NetworkClassifier):
     ) -> Iterator[TransitionEstimation]:
         """Progress of one stage, in a bar and for callbacks, of what is yielded."""
         stage = task.stage(name)
-        with tqdm(desc=f"DTM {name}", unit="epoch", disable=self.verbose <= 0) as bar:
+        with tqdm(
+            desc=f"DTM {name}", unit="epoch", disable=no_bar(self.verbose)
+        ) as bar:
             training = dataclasses.replace(
                 estimation.training,
                 after_stage=bar.update,

@@ -112,6 +112,7 @@ before = set(sys.modules)
 import sklabeldiff
 optional = {"transformers", "matplotlib", "pandas", "polars", "pyarrow", "PIL"}
 optional |= {"diffusers", "kornia", "pooch", "sentence_transformers"}
+optional |= {"accelerate", "dask", "distributed", "ray"}
 print(*(optional & (set(sys.modules) - before)))
 """
 
@@ -131,6 +132,7 @@ def test_import_loads_no_optional_package():
 def test_optional_packages_are_imported_inside_functions(module):
     optional = ("transformers", "matplotlib", "pandas", "polars", "PIL")
     optional += ("diffusers", "kornia", "pooch", "sentence_transformers")
+    optional += ("accelerate", "dask", "distributed", "ray")
     top = ast.parse(MODULES[module].read_text()).body
     for node in top:
         if isinstance(node, ast.Import):

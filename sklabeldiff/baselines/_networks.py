@@ -10,7 +10,7 @@ The two share everything but the loss.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar, Protocol, Self
 
 import numpy as np
 import torch
@@ -21,11 +21,10 @@ from tqdm.auto import tqdm
 from sklabeldiff._arrays import load_arrays, state_arrays, without_values
 from sklabeldiff._callbacks import FitTask
 from sklabeldiff._fields import Parts
-from sklabeldiff._fitting import kept_if_interrupted, whole_fit
+from sklabeldiff._fitting import fit_seed, kept_if_interrupted, no_bar, whole_fit
 from sklabeldiff._parameters import (
     check_number,
     check_widths,
-    checked_random_state,
     layer_widths,
 )
 from sklabeldiff._standardize import (
@@ -47,7 +46,14 @@ from sklabeldiff.core.training import (
 
 EMA = 0.99
 
-SetLoss = Callable[[Tensor, Tensor], Tensor]
+
+class SetLoss(Protocol):
+    """Loss on candidate sets."""
+
+    tables: list[Tensor]  # what it notes of its rows
+
+    def __call__(self, z: Tensor, rows: Tensor) -> Tensor:
+        """Mean loss of the rows. (b, C), (b,) -> ()."""
 
 
 class ProgressiveLoss:
@@ -56,11 +62,17 @@ class ProgressiveLoss:
     Parameters
     ----------
     log_v : Tensor of shape (n, C)
+
+    Attributes
+    ----------
+    tables : list of Tensor
+        W, which is noted at each call.
     """
 
     def __init__(self, log_v: Tensor) -> None:
         self.log_v = log_v
         self.W = log_v.softmax(1)  # (n, C), rows sum to 1
+        self.tables = [self.W]
 
     def __call__(self, z: Tensor, rows: Tensor) -> Tensor:
         """Mean loss of the rows; moves their beliefs. (b, C), (b,) -> ()."""
@@ -75,10 +87,16 @@ class ConsistentLoss:
     Parameters
     ----------
     log_v : Tensor of shape (n, C)
+
+    Attributes
+    ----------
+    tables : list of Tensor
+        Empty: nothing is noted.
     """
 
     def __init__(self, log_v: Tensor) -> None:
         self.log_v = log_v
+        self.tables: list[Tensor] = []
 
     def __call__(self, z: Tensor, rows: Tensor) -> Tensor:
         """Mean loss of the rows. (b, C), (b,) -> ()."""
@@ -150,7 +168,7 @@ class _SetLossClassifier(NetworkClassifier):
         data = self._check_fit(X, y)
         epochs = n_epochs(self.max_epochs, len(data.X), self.batch_size)
         task = FitTask(self, X, y, epochs)
-        seed = int(checked_random_state(self.random_state).randint(2**31 - 1))
+        seed = fit_seed(self.random_state)
         device = self._device()
 
         scaler = fit_standardizer(data, self.standardize)
@@ -177,7 +195,7 @@ class _SetLossClassifier(NetworkClassifier):
         name = type(self).__name__
         with (
             kept_if_interrupted(self, finish, trainer.has_learnt),
-            tqdm(total=epochs, desc=name, disable=self.verbose <= 0) as bar,
+            tqdm(total=epochs, desc=name, disable=no_bar(self.verbose)) as bar,
         ):
             train_in_stages(trainer, epochs, bar.update)
         finish()
@@ -215,6 +233,7 @@ class _SetLossClassifier(NetworkClassifier):
             ema=EMA,
             planned_updates=epochs * n_batches(len(Z), self.batch_size),
             listener=listener,
+            tables=loss.tables,
         )
 
     def _build(self, device: torch.device) -> nn.Module:

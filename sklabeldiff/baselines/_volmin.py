@@ -15,11 +15,10 @@ from tqdm.auto import tqdm
 from sklabeldiff._arrays import load_arrays, state_arrays, without_values
 from sklabeldiff._callbacks import FitTask
 from sklabeldiff._fields import ROUNDING, Number, Parts, beliefs
-from sklabeldiff._fitting import whole_fit
+from sklabeldiff._fitting import fit_seed, no_bar, whole_fit
 from sklabeldiff._parameters import (
     check_number,
     check_widths,
-    checked_random_state,
     layer_widths,
 )
 from sklabeldiff._standardize import (
@@ -213,7 +212,7 @@ class VolMinNetClassifier(NetworkClassifier):
         self._check_params()
         data = self._check_fit(X, y)
         check_given(data, self.classes_)
-        seed = int(checked_random_state(self.random_state).randint(2**31 - 1))
+        seed = fit_seed(self.random_state)
         device = self._device()
 
         scaler = fit_standardizer(data, self.standardize)
@@ -266,7 +265,7 @@ class VolMinNetClassifier(NetworkClassifier):
         self, training: WatchedTraining, network: nn.Module, e: Tensor, V: Tensor
     ) -> tuple[Tensor, list[float]]:
         """Train in place; returns T and the loss of each epoch."""
-        with tqdm(desc="VolMinNet", unit="epoch", disable=self.verbose <= 0) as bar:
+        with tqdm(desc="VolMinNet", unit="epoch", disable=no_bar(self.verbose)) as bar:
             bar.total = training.n_epochs()
             training = replace(training, after_stage=bar.update)
             return train_volume_minimisation(

@@ -265,11 +265,11 @@ class ClassSpecificTraining:
         return {
             "trainer": self.trainer.state(),
             "teacher": self.teacher.state_dict(),
-            "queue": self.queue.state(),
+            "queue": self.trainer.processes.keep(self.queue.state()),
         }
 
     def restore(self, state: dict[str, Any]) -> None:
         """Go on from `state`."""
         self.trainer.restore(state["trainer"])
         self.teacher.load_state_dict(state["teacher"])
-        self.queue.restore(state["queue"])
+        self.queue.restore(self.trainer.processes.own(state["queue"]))

@@ -271,7 +271,9 @@ class ImpreciseTraining:
             return
         if self.trainer.n_epochs > self.prior_epoch:
             self.prior_epoch = self.trainer.n_epochs
-            self.prior = imprecise.moved_prior(self.prior, self.best, PRIOR_KEPT)
+            prior = imprecise.moved_prior(self.prior, self.best, PRIOR_KEPT)
+            # Each process has seen a part of the rows lately: their means move.
+            self.prior = self.trainer.processes.mean(prior)
         self.best[rows] = pi.argmax(1)
 
     def state(self) -> dict[str, Any]:
@@ -279,14 +281,15 @@ class ImpreciseTraining:
         return {
             "trainer": self.trainer.state(),
             "prior": self.prior,
-            "best": self.best,
+            "best": self.trainer.processes.keep(self.best),
             "prior_epoch": self.prior_epoch,
         }
 
     def restore(self, state: dict[str, Any]) -> None:
         """Go on from `state`."""
         self.trainer.restore(state["trainer"])
-        self.prior, self.best = state["prior"], state["best"]
+        self.prior = state["prior"]
+        self.best = self.trainer.processes.own(state["best"])
         self.prior_epoch = state["prior_epoch"]
 
 

@@ -6,13 +6,18 @@ between. It does not know what a label is.
 
 Data stays on the device: a batch is one index operation, with no Python per row.
 Nothing draws from torch's global generator.
+
+Where several processes share the fit (`processes`), each takes its part of a batch, and
+an update is that of the whole batch. The gradients are added up here and not by torch's
+DistributedDataParallel: it knows of one call of a network in an update, and ours are
+called twice, asked for features, or penalised without a call.
 """
 
 from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Protocol
 
 import torch
@@ -21,7 +26,9 @@ from skorch.callbacks import Callback
 from torch import Tensor, nn
 from torch.utils.data import Dataset, Sampler
 
+from . import processes as shared
 from .blocks import make_room
+from .processes import ALONE, Processes
 
 BatchLoss = Callable[[nn.Module, Tensor], Tensor]
 Decay = float | Callable[[int], float]
@@ -96,8 +103,15 @@ class _Net(NeuralNet):
 
     most_rows = 2**62  # that go through the network together
 
-    def __init__(self, *args: Any, batch_loss: BatchLoss, **kwargs: Any) -> None:
+    def __init__(
+        self,
+        *args: Any,
+        batch_loss: BatchLoss,
+        processes: Processes = ALONE,
+        **kwargs: Any,
+    ) -> None:
         self.batch_loss = batch_loss
+        self.processes = processes
         super().__init__(*args, **kwargs)
 
     @property
@@ -105,7 +119,9 @@ class _Net(NeuralNet):
         return []
 
     def train_step_single(self, batch: Any, **fit_params: Any) -> dict[str, Tensor]:
-        loss = self.split_loss(batch[0])
+        rows = batch[0]
+        start, stop = self.processes.bounds(len(rows))
+        loss = self.split_loss(rows[start:stop])
         return {"loss": loss, "y_pred": loss}
 
     def split_loss(self, rows: Tensor) -> Tensor:
@@ -152,7 +168,8 @@ class _Net(NeuralNet):
             step = step_fn(batch, **fit_params)
             losses.append(step["loss"].detach())
             self.notify("on_batch_end", batch=batch, training=training, **step)
-        self.history.record(prefix + "_loss", torch.stack(losses).mean().item())
+        loss = self.processes.mean(torch.stack(losses).mean())
+        self.history.record(prefix + "_loss", loss.item())
 
 
 class DivergedError(ValueError):
@@ -209,6 +226,13 @@ class Trainer:
         "lr_scale" multiplies the rate. By default biases are spared from weight decay.
     listener : EpochListener, optional
         When it ends the training, `stopped` is True and nothing more should be run.
+    tables : sequence of Tensor of shape (n_rows, ...)
+        What the loss notes of its rows, and other processes have to know.
+
+    Notes
+    -----
+    Where several processes share the fit, ``generator`` is seeded anew, for each in its
+    own way, and the rows are ordered by another one, for all in the same way.
     """
 
     def __init__(
@@ -225,10 +249,14 @@ class Trainer:
         planned_updates: int,
         parameter_groups: ParameterGroups = SPARED_BIASES,
         listener: EpochListener | None = None,
+        tables: Sequence[Tensor] = (),
     ) -> None:
+        self.processes = shared.current()
         self.listener = listener
         self.stopped = False
         self.generator = generator
+        self._order = self._split_generator()
+        self._tables = tables
         self.ema = ema
         self.learning_rate = learning_rate
         self.warm_up = max(1, round(WARM_UP * planned_updates))
@@ -237,8 +265,9 @@ class Trainer:
         self.decay_window = (math.inf, math.inf)
         self.losses: list[float] = []
         self.averaged = {k: v.clone() for k, v in self._moving(module).items()}
-        batches = EpochBatches(n_rows, batch_size, generator)
+        batches = EpochBatches(n_rows, batch_size, self._order)
         self.updates_per_epoch = len(batches)
+        self._check_parts(n_rows // len(batches))
         self._rows = RowIndex(n_rows)
         self._net = _Net(
             module,
@@ -254,6 +283,7 @@ class Trainer:
             verbose=0,
             device=None,
             batch_loss=batch_loss,
+            processes=self.processes,
             iterator_train__sampler=batches,
             # Shuffling is the sampler's; this only seeds workers, of which none exist,
             # but without it the loader would draw from the global stream.
@@ -263,6 +293,31 @@ class Trainer:
         # Looked up once: walking through the modules costs as much as a layer.
         self.parameters = list(self.module.parameters())
         self._current = list(self._moving(self.module).values())
+        # What batch norms gather, each process from its own rows.
+        self._statistics = self._gathered(self.module)
+
+    def _split_generator(self) -> torch.Generator:
+        """Return what orders the rows; of several processes, each has its own noise."""
+        if self.processes.count == 1:
+            return self.generator
+        seed = self.generator.initial_seed()
+        self.processes.check_same("random_state", seed)
+        self.generator.manual_seed(self.processes.seeded(seed))
+        return torch.Generator(self.generator.device).manual_seed(seed)
+
+    def _check_parts(self, n_rows: int) -> None:
+        """Refuse batches that are too small to be cut between all processes."""
+        count = self.processes.count
+        if count > 1 and n_rows < count * MIN_PART_ROWS:
+            raise ValueError(
+                f"An update has {n_rows} rows, too few for {count} processes: each "
+                f"needs at least {MIN_PART_ROWS}. Raise batch_size, or start fewer "
+                "processes."
+            )
+
+    @staticmethod
+    def _gathered(module: nn.Module) -> list[Tensor]:
+        return [b for b in module.buffers() if b.is_floating_point()]
 
     @property
     def module(self) -> nn.Module:
@@ -284,6 +339,9 @@ class Trainer:
             If the loss or a weight is not finite.
         """
         before = self.n_epochs
+        place = self.updates_per_epoch, n_epochs, self.n_updates
+        self.processes.check_same("rows or parameters", place)
+        self.processes.copy_main(self._weights())
         try:
             self._net.partial_fit(self._rows, epochs=n_epochs)
         except _Stop:
@@ -291,11 +349,16 @@ class Trainer:
         if self.n_epochs < before + n_epochs and not self.stopped:
             # skorch ends a fit quietly on Ctrl-C; a search around it must stop too.
             raise KeyboardInterrupt
+        self.processes.copy_main(self._weights())  # of machines that round otherwise
         # The loss is from before the last update, the weights are from after it.
         weights = torch.stack(torch._foreach_norm(list(self.averaged.values())))
         if not math.isfinite(self.losses[-1] + weights.sum().item()):
             raise diverged(self.learning_rate)
         return self.losses[-1]
+
+    def _weights(self) -> list[Tensor]:
+        """Return all that moves: in use, and averaged."""
+        return [*self._moving(self.module).values(), *self.averaged.values()]
 
     def decay(self, n_epochs: int) -> None:
         """Let the rate fall to zero over the next ``n_epochs`` epochs."""
@@ -320,7 +383,8 @@ class Trainer:
             "module": self.module.state_dict(),
             "averaged": self.averaged,
             "optimizer": self._net.optimizer_.state_dict(),
-            "generator": self.generator.get_state(),
+            "generator": self.processes.keep(self.generator.get_state()),
+            "order": self._order.get_state(),
             "n_updates": self.n_updates,
             "n_epochs": self.n_epochs,
             "decay_window": self.decay_window,
@@ -333,7 +397,10 @@ class Trainer:
         for name, averaged in self.averaged.items():
             averaged.copy_(state["averaged"][name])  # a teacher shares it
         self._net.optimizer_.load_state_dict(state["optimizer"])
-        self.generator.set_state(state["generator"].cpu())  # of any device
+        # States of generators of any device are arrays on the CPU.
+        self.generator.set_state(self.processes.own(state["generator"]).cpu())
+        if self.processes.count > 1:
+            self._order.set_state(state["order"].cpu())
         self.n_updates = state["n_updates"]
         self.n_epochs = state["n_epochs"]
         self.decay_window = tuple(state["decay_window"])
@@ -363,7 +430,30 @@ class Trainer:
             moving = {name: moving[name] for name, _ in module.named_parameters()}
         self.averaged = moving
         self._current = [current[name] for name in moving]
+        if own_statistics:
+            self._statistics += self._gathered(module)
         return module
+
+    def agree(self, rows: Tensor) -> None:
+        """Make gradients and notes those of the whole batch, in every process. (b,).
+
+        Which weights have a gradient does not depend on the rows, so that all processes
+        add up the same ones.
+        """
+        if self.processes.count == 1:
+            return
+        start, stop = self.processes.bounds(len(rows))
+        gradients = [p.grad for p in self.parameters if p.grad is not None]
+        notes = [
+            table.new_zeros((len(rows), *table.shape[1:])) for table in self._tables
+        ]
+        for note, table in zip(notes, self._tables, strict=True):
+            note[start:stop] = table[rows[start:stop]]
+        means = [*gradients, *self._statistics]
+        torch._foreach_mul_(means, (stop - start) / len(rows))
+        self.processes.add([*means, *notes])
+        for note, table in zip(notes, self._tables, strict=True):
+            table[rows] = note
 
     @torch.no_grad()
     def update_average(self) -> None:
@@ -411,7 +501,10 @@ class _TrainerCallback(Callback):
         for group in net.optimizer_.param_groups:
             group["lr"] = rate * group.get("lr_scale", 1.0)
 
-    def on_grad_computed(self, net: NeuralNet, **kwargs: Any) -> None:
+    def on_grad_computed(
+        self, net: NeuralNet, batch: Any = None, **kwargs: Any
+    ) -> None:
+        self.trainer.agree(batch[0])
         nn.utils.clip_grad_norm_(self.trainer.parameters, GRADIENT_NORM)
 
     def on_batch_end(self, net: NeuralNet, **kwargs: Any) -> None:
@@ -422,5 +515,6 @@ class _TrainerCallback(Callback):
         trainer = self.trainer
         trainer.n_epochs += 1
         trainer.losses.append(net.history[-1, "train_loss"])
-        if trainer.listener is not None and trainer.listener.end_epoch(trainer):
+        stop = trainer.listener is not None and trainer.listener.end_epoch(trainer)
+        if trainer.processes.any(stop):
             raise _Stop

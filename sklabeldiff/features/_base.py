@@ -8,10 +8,11 @@ which network, and how it sees an item, is each subclass's `_load`.
 from __future__ import annotations
 
 import json
+import math
 import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from functools import partial
 from hashlib import blake2b
@@ -43,7 +44,9 @@ from sklabeldiff._parameters import (
 from sklabeldiff._saving import SavingMixin
 
 from ._encoding import Encoder, Rows, Source, cut
-from ._gathering import Gatherer, NothingReadableError, named
+from ._feature_file import write_features
+from ._gathering import Gatherer, NothingReadableError, named, refuse_nothing
+from ._sharding import cut_source, encode_shards, n_shards, table_of
 from ._store import SHARD_ROWS, DamagedShardError, FeatureStore, unusable
 
 _DTYPES = {
@@ -68,8 +71,8 @@ class FeatureExtractor(
     """Transformer from images or texts to the feature vectors of a frozen network.
 
     A subclass has the parameters `device`, `batch_size`, `precision`, `cache_dir`,
-    `cache_dtype`, `on_error` and `verbose`, stored as they are, and gives `_sources`,
-    `_loaded_from`, `_load` and `_identity`.
+    `cache_dtype`, `on_error`, `verbose` and `n_jobs`, stored as they are, and gives
+    `_sources`, `_loaded_from`, `_load` and `_identity`.
     """
 
     device: str | torch.device
@@ -79,6 +82,7 @@ class FeatureExtractor(
     cache_dtype: str
     on_error: str
     verbose: int
+    n_jobs: int | None
     n_features_out_: int
 
     _fields: ClassVar = {
@@ -139,6 +143,42 @@ class FeatureExtractor(
         self._width = features.shape[1]
         return features
 
+    def transform_to(self, X: Any, path: str | PathLike[str]) -> np.memmap[Any, Any]:
+        """Compute the features of X into a file, for more than memory holds.
+
+        Where `transform` returns an array in memory, with `cache_dir` too, this returns
+        a map of the file, of which no more is in memory than is looked at. Any fit
+        takes it; whether it copies it is the estimator's business.
+
+        Parameters
+        ----------
+        X : array-like or iterable
+            In any of the forms of the class docstring.
+        path : str or path-like
+            File to write, in numpy's format (``.npy``). It is there whole or not at
+            all. Later, ``numpy.load(path, mmap_mode="r")`` opens it again.
+
+        Returns
+        -------
+        features : memmap of shape (n_rows, `n_features_out_`), dtype float32
+            The same numbers as those of `transform`, read-only.
+
+        Raises
+        ------
+        OSError
+            If the file cannot be written.
+        ValueError
+            If X is refused, as by `transform`.
+
+        Notes
+        -----
+        Rows are computed some thousands at a time, in parts of whole batches, each by
+        `transform`, so that `cache_dir` and `n_jobs` mean what they mean there. An
+        iterator is used up bit by bit. With ``on_error="nan"`` a part of which no row
+        can be read is an error.
+        """
+        return write_features(self.transform, X, Path(path), self.batch_size)
+
     def _features(self, X: Any) -> NDArray[np.float32]:
         """Compute the network's output, or read it from the cache. -> (n, d)."""
         sources, n_rows = self._sources(X, reset=False)
@@ -154,15 +194,20 @@ class FeatureExtractor(
     ) -> NDArray[np.float32]:
         """Compute the features of all sources, or read them from the cache."""
         folder = None if self.cache_dir is None else self._cache_folder()
-        with self._progress_bar(n_rows) as bar:
-            gatherer = Gatherer(
-                partial(self._encoder, folder),
-                self._blocks,
-                self.batch_size,
-                self._claim_rows,
-                bar,
-            )
-            if folder is None:
+        shared = n_shards(self.n_jobs, n_rows, self.batch_size)
+        with self._gatherer(folder, n_rows) as gatherer:
+            if shared > 1:
+                assert n_rows is not None
+                (source,) = sources  # of known length: in one part
+                shards = cut_source(source, shared, self.batch_size)
+                found = encode_shards(self, shards, folder)
+                sources = iter([source])
+            if shared > 1 and folder is None:
+                for _, bad in found:
+                    gatherer.bad |= bad
+                refuse_nothing(gatherer.bad, n_rows or 0)
+                features = table_of(found, n_rows or 0).finish()
+            elif folder is None:
                 features = gatherer.compute(sources, n_rows)
             else:
                 with FeatureStore(folder, self.cache_dtype) as store:
@@ -174,6 +219,18 @@ class FeatureExtractor(
                 stacklevel=5,  # past scikit-learn's wrapper of transform
             )
         return features
+
+    @contextmanager
+    def _gatherer(self, folder: Path | None, n_rows: int | None) -> Iterator[Gatherer]:
+        """Give what encodes, with a progress bar around it."""
+        with self._progress_bar(n_rows) as bar:
+            yield Gatherer(
+                partial(self._encoder, folder),
+                self._blocks,
+                self.batch_size,
+                self._claim_rows,
+                bar,
+            )
 
     # -- what a subclass gives ---------------------------------------------------------
 
@@ -254,13 +311,17 @@ class FeatureExtractor(
         for source in sources if width is None else ():
             if 0 not in (source.bad_rows or ()):
                 with suppress(NothingReadableError):
-                    return self._gathered(iter([source.head()]), 1).shape[1]
+                    return self._gathered(iter([source.part(0, 1)]), 1).shape[1]
         return width
 
     def _check_params(self) -> None:
         """Check the shared parameters, before any work."""
         check_number("batch_size", self.batch_size, 1, MAX_BATCH_SIZE, integer=True)
         check_verbose(self.verbose)
+        if self.n_jobs is not None:
+            check_number("n_jobs", self.n_jobs, -math.inf, integer=True)
+            if self.n_jobs == 0:
+                raise ValueError("n_jobs must not be 0. Use None or 1 for one process.")
         if self.cache_dir is not None:
             check_folder("cache_dir", self.cache_dir)
         check_option("cache_dtype", self.cache_dtype, ("float32", "float16"))

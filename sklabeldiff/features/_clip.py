@@ -93,6 +93,10 @@ class CLIPFeatures(ImageExtractor):
         it features that are NaN, with a warning.
     verbose : int, default=0
         If positive, show progress bars on stderr, for the download too.
+    n_jobs : int, default=None
+        Processes that encode, each some rows. None is 1 unless joblib's context says
+        otherwise, as ``joblib.parallel_config("dask")`` around ``transform`` does; -1
+        is all there are. An iterator is encoded by one.
 
     Attributes
     ----------
@@ -196,6 +200,7 @@ class CLIPFeatures(ImageExtractor):
         cache_dtype: str = "float32",
         on_error: str = "raise",
         verbose: int = 0,
+        n_jobs: int | None = None,
     ) -> None:
         super().__init__(
             image_shape=image_shape,
@@ -207,6 +212,7 @@ class CLIPFeatures(ImageExtractor):
             cache_dtype=cache_dtype,
             on_error=on_error,
             verbose=verbose,
+            n_jobs=n_jobs,
         )
         self.model = model
         self.class_names = class_names

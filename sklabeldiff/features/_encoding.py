@@ -31,8 +31,8 @@ class Source(Protocol):
 
     def __len__(self) -> int: ...
 
-    def head(self) -> Source:
-        """Give the first row alone."""
+    def part(self, start: int, stop: int) -> Source:
+        """Give these rows alone, under the same numbers."""
 
     def keys(self) -> list[bytes | None]:
         """Name every row by its content."""

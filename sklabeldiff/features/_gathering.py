@@ -70,22 +70,25 @@ class Gatherer:
         self, sources: Iterable[Source], n_rows: int | None
     ) -> NDArray[np.float32]:
         """Encode every row. -> (n, d), NaN for bad rows."""
-        encoder = self._encoder()
         table = FeatureTable(n_rows)
         for source in sources:
-            rows = np.arange(len(source))
-            source.check(rows)
-            rows = good_rows(source, rows)
-            blocks = self._blocks(encoder, source, rows)
-            for block, features in encode_blocks(
-                encoder, source, blocks, self._batch_size
-            ):
-                table.put(source.first_row + block, features)
-                self._bar.update(len(block))
+            for rows, features in self.encode(source):
+                table.put(rows, features)
             table.n_rows = source.first_row + len(source)
             self.bad |= bad_rows(source)
         refuse_nothing(self.bad, table.n_rows)
         return table.finish()
+
+    def encode(self, source: Source) -> Iterator[tuple[Rows, NDArray[np.float32]]]:
+        """Encode what can be read. Yields rows of X, and their features."""
+        encoder = self._encoder()
+        rows = np.arange(len(source))
+        source.check(rows)
+        rows = good_rows(source, rows)
+        blocks = self._blocks(encoder, source, rows)
+        for block, features in encode_blocks(encoder, source, blocks, self._batch_size):
+            yield source.first_row + block, features
+            self._bar.update(len(block))
 
     def recall(
         self, store: FeatureStore, sources: Iterable[Source]
@@ -93,18 +96,16 @@ class Gatherer:
         """Encode what the store lacks, and read all from there. -> (n, d)."""
         keys: list[bytes | None] = []
         for source in sources:
-            own = source.keys()
-            self._complete(store, source, own)
+            own = self.complete(store, source)
             self.bad |= bad_rows(source)
             bad = source.bad_rows or {}
             keys += [None if row in bad else key for row, key in enumerate(own)]
         refuse_nothing(self.bad, len(keys))
         return store.read(keys)
 
-    def _complete(
-        self, store: FeatureStore, source: Source, keys: list[bytes | None]
-    ) -> None:
-        """Encode the rows whose keys the store lacks, each key once."""
+    def complete(self, store: FeatureStore, source: Source) -> list[bytes | None]:
+        """Encode the rows whose keys the store lacks, each key once. -> all keys."""
+        keys = source.keys()
         lacking: dict[bytes, int] = {}
         for row, key in enumerate(keys):
             if key is not None and key not in store:
@@ -121,6 +122,7 @@ class Gatherer:
             if tried is not None and tried in bad and row not in bad:
                 here, twin = source.first_row + row, source.first_row + tried
                 bad[row] = f"row {here} has the content of row {twin}."
+        return keys
 
     @staticmethod
     def _lacking(

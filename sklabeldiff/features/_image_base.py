@@ -44,6 +44,7 @@ class ImageExtractor(FeatureExtractor):
         cache_dtype: str = "float32",
         on_error: str = "raise",
         verbose: int = 0,
+        n_jobs: int | None = None,
     ) -> None:
         self.image_shape = image_shape
         self.value_range = value_range
@@ -54,6 +55,7 @@ class ImageExtractor(FeatureExtractor):
         self.cache_dtype = cache_dtype
         self.on_error = on_error
         self.verbose = verbose
+        self.n_jobs = n_jobs
 
     def _sources(self, X: Any, *, reset: bool) -> tuple[Iterator[Source], int | None]:
         """Check parameters and images; a stream's images when they come."""

@@ -7,10 +7,13 @@ colour normalisation belong to each model's own preprocessing and are not done h
 
 from __future__ import annotations
 
+import copy
+import mmap
 import os
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from reprlib import repr as shortened
 from threading import Lock
@@ -78,11 +81,24 @@ class ArrayImages:
     def __len__(self) -> int:
         return len(self._array)
 
-    def head(self) -> ArrayImages:
-        """Give the first image alone."""
-        value_range = (self._low, self._high)
-        bad_rows: BadRows | None = None if self.bad_rows is None else {}
-        return ArrayImages(self._array[:1], value_range, self.first_row, bad_rows)
+    def part(self, start: int, stop: int) -> ArrayImages:
+        """Give these images alone."""
+        part = copy.copy(self)
+        part._array = self._array[start:stop]
+        part.first_row = self.first_row + start
+        part.bad_rows = _bad_of_part(self.bad_rows, start, stop)
+        return part
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Give the state, in which a memory map is a place in a file."""
+        state = dict(vars(self))
+        state["_array"] = _mapped(self._array)
+        return state
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        vars(self).update(state)
+        if isinstance(self._array, _Mapped):
+            self._array = self._array.open()
 
     def keys(self) -> list[bytes | None]:
         """Name every image by its content."""
@@ -165,10 +181,13 @@ class ListImages:
     def __len__(self) -> int:
         return len(self._items)
 
-    def head(self) -> ListImages:
-        """Give the first image alone."""
-        bad_rows: BadRows | None = None if self.bad_rows is None else {}
-        return ListImages(self._items[:1], self._range, self.first_row, bad_rows)
+    def part(self, start: int, stop: int) -> ListImages:
+        """Give these images alone."""
+        part = copy.copy(self)
+        part._items = self._items[start:stop]
+        part.first_row = self.first_row + start
+        part.bad_rows = _bad_of_part(self.bad_rows, start, stop)
+        return part
 
     def keys(self) -> list[bytes | None]:
         """Name every image by its content; a file by its bytes, without decoding it."""
@@ -276,6 +295,41 @@ class ListImages:
                 "what value is white. Pass value_range=(black, white)."
             )
         return value_range
+
+
+def _bad_of_part(bad_rows: BadRows | None, start: int, stop: int) -> BadRows | None:
+    """Bad rows of a part of a source, counted from its start."""
+    if bad_rows is None:
+        return None
+    return {k - start: text for k, text in bad_rows.items() if start <= k < stop}
+
+
+@dataclass(frozen=True)
+class _Mapped:
+    """An array that lies in a file; workers see the file, and are not sent it."""
+
+    filename: str
+    dtype: np.dtype[Any]
+    offset: int
+    shape: tuple[int, ...]
+
+    def open(self) -> NDArray[Any]:
+        """Map it, as it was."""
+        return np.memmap(self.filename, self.dtype, "r", self.offset, self.shape)
+
+
+def _mapped(array: NDArray[Any]) -> NDArray[Any] | _Mapped:
+    """Place of a memory map, or of a part of one in succession; else the array."""
+    memory = getattr(array, "_mmap", None)
+    name = getattr(array, "filename", None)
+    if memory is None or name is None or not array.flags.c_contiguous:
+        return array
+    # A part has the offset of the whole. The map begins at a page of the file.
+    whole: Any = array
+    page = whole.offset - whole.offset % mmap.ALLOCATIONGRANULARITY
+    start = np.frombuffer(memory, np.uint8).__array_interface__["data"][0]
+    offset = page + array.__array_interface__["data"][0] - start
+    return _Mapped(str(name), array.dtype, offset, array.shape)
 
 
 def stack_pixels(items: list[Image], rows: Rows, first_row: int) -> NDArray[np.uint8]:

@@ -29,9 +29,15 @@ from sklabeldiff._backbones import (
 from sklabeldiff._callbacks import FitTask
 from sklabeldiff._checkpoint import Checkpoint
 from sklabeldiff._fields import Choice, Number, Parts, Records
-from sklabeldiff._fitting import CALLER_OF_FIT, kept_if_interrupted, whole_fit
+from sklabeldiff._fitting import (
+    CALLER_OF_FIT,
+    fit_seed,
+    kept_if_interrupted,
+    no_bar,
+    whole_fit,
+)
 from sklabeldiff._image_views import RandomViews, normalize
-from sklabeldiff._parameters import check_number, check_option, checked_random_state
+from sklabeldiff._parameters import check_number, check_option
 from sklabeldiff.core.contrastive import ContrastiveNetwork, contrastive_trainer
 from sklabeldiff.core.training import EpochListener, Trainer, diverged, n_batches
 
@@ -120,6 +126,10 @@ class SimCLRFeatures(ImageExtractor):
         The only source of randomness. Equal seeds give equal features on a CPU.
     verbose : int, default=0
         If positive, show progress bars on stderr.
+    n_jobs : int, default=None
+        Processes that ``transform``, each some rows. None is 1 unless joblib's context
+        says otherwise, as ``joblib.parallel_config("dask")`` around it does; -1
+        is all there are. An iterator is encoded by one.
 
     Attributes
     ----------
@@ -230,6 +240,7 @@ class SimCLRFeatures(ImageExtractor):
         checkpoint_dir: str | Path | None = None,
         random_state: Any = None,
         verbose: int = 0,
+        n_jobs: int | None = None,
     ) -> None:
         super().__init__(
             image_shape=image_shape,
@@ -241,6 +252,7 @@ class SimCLRFeatures(ImageExtractor):
             cache_dtype=cache_dtype,
             on_error=on_error,
             verbose=verbose,
+            n_jobs=n_jobs,
         )
         self.network = network
         self.image_size = image_size
@@ -273,7 +285,7 @@ class SimCLRFeatures(ImageExtractor):
         pixels = self._training_pixels(X)
         epochs = self._n_epochs(len(pixels))
         task = FitTask(self, X, y, epochs)
-        seed = int(checked_random_state(self.random_state).randint(2**31 - 1))
+        seed = fit_seed(self.random_state)
 
         listener = task.listener(self._learnt)
         trainer = self._make_trainer(pixels, views, epochs, seed, listener)
@@ -363,7 +375,7 @@ class SimCLRFeatures(ImageExtractor):
         if state is not None:
             trainer.restore(state)
         stage = max(1, epochs // N_STAGES)
-        name, hidden = type(self).__name__, self.verbose <= 0
+        name, hidden = type(self).__name__, no_bar(self.verbose)
         with tqdm(total=epochs, desc=name, unit="epoch", disable=hidden) as bar:
             bar.update(trainer.n_epochs)
             while trainer.n_epochs < epochs and not trainer.stopped:

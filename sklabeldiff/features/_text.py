@@ -71,6 +71,10 @@ class TextFeatures(FeatureExtractor):
         features that are NaN, with a warning.
     verbose : int, default=0
         If positive, show progress bars on stderr, for the download too.
+    n_jobs : int, default=None
+        Processes that encode, each some rows. None is 1 unless joblib's context says
+        otherwise, as ``joblib.parallel_config("dask")`` around ``transform`` does; -1
+        is all there are. An iterator is encoded by one.
 
     Attributes
     ----------
@@ -139,6 +143,7 @@ class TextFeatures(FeatureExtractor):
         cache_dtype: str = "float32",
         on_error: str = "raise",
         verbose: int = 0,
+        n_jobs: int | None = None,
     ) -> None:
         self.model = model
         self.prompt = prompt
@@ -150,6 +155,7 @@ class TextFeatures(FeatureExtractor):
         self.cache_dtype = cache_dtype
         self.on_error = on_error
         self.verbose = verbose
+        self.n_jobs = n_jobs
 
     def _sources(self, X: Any, *, reset: bool) -> tuple[Iterator[Source], int | None]:
         """Check parameters and texts; a stream's texts when they come."""
@@ -254,9 +260,10 @@ class Texts:
     def __len__(self) -> int:
         return len(self._texts)
 
-    def head(self) -> Texts:
-        """Give the first text alone."""
-        return Texts(self._texts[:1], self.first_row, self.bad_rows is not None)
+    def part(self, start: int, stop: int) -> Texts:
+        """Give these texts alone."""
+        note_bad = self.bad_rows is not None
+        return Texts(self._texts[start:stop], self.first_row + start, note_bad)
 
     def keys(self) -> list[bytes | None]:
         """Name every text by its content."""

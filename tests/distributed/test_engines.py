@@ -1,0 +1,193 @@
+"""Searches, cross-validation and features on real workers of Dask and Ray."""
+
+import ast
+import json
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import searches
+
+from sklabeldiff import DDMPClassifier
+
+HERE = Path(searches.__file__).parent
+EXAMPLES = HERE.parents[1] / "examples" / "cluster"
+BIN = Path(sys.executable).parent
+SECONDS = 240  # for any one of these processes
+# Whatever is imported from here, workers import too. Ray's tokens are for strangers.
+PLACES = os.pathsep.join([str(HERE), *filter(None, [os.environ.get("PYTHONPATH")])])
+ENV = os.environ | {
+    "PYTHONPATH": PLACES,
+    "OMP_NUM_THREADS": "1",
+    "RAY_AUTH_MODE": "disabled",
+    "RAY_USAGE_STATS_ENABLED": "0",
+}
+
+
+def run(*command, **more):
+    """Run a program to its end. -> what it printed, whatever went wrong."""
+    done = subprocess.run(
+        [*map(str, command)], env=ENV, text=True, timeout=SECONDS, **more
+    )
+    return done
+
+
+def python(*command):
+    return run(sys.executable, "-W", "error", *command, capture_output=True)
+
+
+def wait_for(found):
+    until = time.monotonic() + SECONDS
+    while not found():
+        assert time.monotonic() < until, "the engine did not start"
+        time.sleep(0.1)
+
+
+@pytest.fixture(scope="module")
+def dask(tmp_path_factory):
+    """Address of a scheduler with two workers, each a process."""
+    pytest.importorskip("distributed", reason="the extra `dask` is not installed")
+    folder = tmp_path_factory.mktemp("dask")
+    said = (folder / "said").open("w")
+    where = folder / "address"
+    started = []
+
+    def start(*command):
+        started.append(
+            subprocess.Popen(
+                [sys.executable, "-m", "dask", *map(str, command)],
+                env=ENV,
+                stdout=said,
+                stderr=said,
+                start_new_session=True,
+            )
+        )
+
+    start("scheduler", "--port", 0, "--no-dashboard", "--scheduler-file", where)
+    wait_for(where.exists)
+    workers = ("--nworkers", 2, "--nthreads", 1, "--no-dashboard")
+    start("worker", "--scheduler-file", where, "--local-directory", folder, *workers)
+    wait_for(lambda: (folder / "said").read_text().count("Registered to") >= 2)
+    yield json.loads(where.read_text())["address"]
+    for process in started:
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+    said.close()
+
+
+@pytest.fixture(scope="module")
+def ray():
+    """Address of a head with two workers."""
+    pytest.importorskip("ray", reason="the extra `ray` is not installed")
+    folder = f"/tmp/sklabeldiff-{os.getpid()}"  # short: it names sockets
+    head = ("start", "--head", "--port", 26379, "--num-cpus", 2, "--temp-dir", folder)
+    done = run(BIN / "ray", *head, "--include-dashboard", "false", capture_output=True)
+    assert done.returncode == 0, done.stdout + done.stderr
+    yield "127.0.0.1:26379"
+    run(BIN / "ray", "stop", "--force", capture_output=True)
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.fixture
+def address(request, engine):
+    return request.getfixturevalue(engine)
+
+
+ENGINES = pytest.mark.parametrize("engine", ["dask", "ray"])
+
+
+@ENGINES
+def test_results_are_those_of_one_process(engine, address, tmp_path):
+    file = tmp_path / "found.npz"
+    done = python(searches.__file__, engine, address, file, "search")
+    assert done.returncode == 0, done.stderr
+    wanted = searches.search()
+    with np.load(file) as found:
+        assert set(found) == set(wanted)
+        for name in wanted:
+            np.testing.assert_array_equal(found[name], wanted[name], err_msg=name)
+
+
+@pytest.mark.parametrize(
+    "engine, error",
+    [("dask", "FutureCancelledError|KilledWorker"), ("ray", "ActorDiedError")],
+)
+def test_a_killed_worker_ends_a_search_and_not_the_cluster(
+    engine, error, address, tmp_path
+):
+    file, died = tmp_path / "found.npz", tmp_path / "died"
+    script = (searches.__file__, engine, address, file, "mortal", died)
+    done = python(*script)
+    assert died.exists()
+    assert done.returncode == 1
+    assert re.search(error, done.stderr), done.stderr
+    done = python(*script)  # the file is there now: nobody dies
+    assert done.returncode == 0, done.stderr
+    with np.load(file) as found:
+        np.testing.assert_array_equal(found["scores"], searches.mortal(died)["scores"])
+
+
+@ENGINES
+@pytest.mark.parametrize("where", ["here", "there"])
+def test_recipe_for_a_search(engine, where, address):
+    script = EXAMPLES / f"search_on_{engine}.py"
+    there = ("--address", address) if where == "there" else ()
+    small = ("--rows", "100", "--max-epochs", "2")
+    done = run(sys.executable, script, *small, *there, capture_output=True)
+    assert done.returncode == 0, done.stderr
+    parameters, scores = done.stdout.splitlines()[-2:]
+    assert {"gamma", "hidden"} == set(ast.literal_eval(parameters))
+    assert len(scores.split()) == 4
+
+
+@pytest.mark.parametrize(
+    "launcher, count",
+    [
+        ([], 1),
+        (["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"], 2),
+        # Which starts several processes on GPUs only: the others are torchrun's.
+        (["-m", "accelerate.commands.launch", "--cpu"], 1),
+    ],
+    ids=["alone", "torchrun", "accelerate"],
+)
+def test_recipe_for_a_fit(launcher, count, tmp_path):
+    pytest.importorskip("accelerate", reason="`distributed` is not installed")
+    script = EXAMPLES / "fit_data_parallel.py"
+    file = tmp_path / "clf.safetensors"
+    done = run(
+        *(sys.executable, *launcher, script, "--max-epochs", 20, "--save", file),
+        capture_output=True,
+    )
+    assert done.returncode == 0, done.stderr
+    assert f"processes: {count}" in done.stdout
+    accuracy = float(done.stdout.split("accuracy: ")[1].split()[0])
+    assert accuracy > 0.9
+    assert DDMPClassifier.load(file).n_iter_ > 0
+
+
+def test_two_machines_meet_at_an_address(tmp_path):
+    pytest.importorskip("accelerate", reason="`distributed` is not installed")
+    meeting = ("--rdzv-backend", "c10d", "--rdzv-endpoint", "127.0.0.1:29517")
+    nodes = ("--nnodes", "2", "--nproc-per-node", "1", "--local-addr", "127.0.0.1")
+    launch = [sys.executable, "-m", "torch.distributed.run", *nodes, *meeting]
+    command = [*launch, str(EXAMPLES / "fit_data_parallel.py"), "--max-epochs", "3"]
+    machines = [
+        subprocess.Popen(
+            command, env=ENV, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        )
+        for _ in range(2)
+    ]
+    try:
+        said = [machine.communicate(timeout=SECONDS) for machine in machines]
+    finally:
+        for machine in machines:
+            machine.kill()
+    assert [machine.returncode for machine in machines] == [0, 0], said
+    assert "processes: 2" in said[0][0] + said[1][0]
