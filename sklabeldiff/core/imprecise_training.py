@@ -203,15 +203,20 @@ class ImpreciseTraining:
         if self.objective.vanilla:
             mixture = x.new_full((1, 1, C), 1 / C)
             return 3.0 * n_asked * work_of_a_row(self.teacher, x, mixture)
-        of_teacher = work_of_a_row(self.teacher, x)
-        of_theta, k = of_teacher, self.objective.top_k
-        if k is not None and k < C:
-            kept = torch.arange(k, device=x.device)[None]
-            of_theta = work_of_a_row(self.teacher, x, kept)
+        asked = k = None
         if self.means is not None:
-            asked = torch.arange(self.objective.n_asked or C, device=x.device)[None]
-            of_theta = of_teacher = work_of_a_row(self.teacher, x, asked)
+            asked = self._some_classes(self.objective.n_asked)
+        else:
+            k = self.objective.top_k
+        of_theta = of_teacher = work_of_a_row(self.teacher, x, asked)
+        if k is not None and k < C:
+            of_theta = work_of_a_row(self.teacher, x, self._some_classes(k))
         return n_asked * (3.0 * of_theta + of_teacher)
+
+    def _some_classes(self, k: int | None) -> Tensor:
+        """Any k classes, for one row. (1, k)."""
+        assert k is not None
+        return torch.arange(k, device=self.given.x.device)[None]
 
     def batch_loss(self, theta: nn.Module, numbers: Tensor) -> Tensor:
         """Loss of some rows of the epoch. (b,) -> scalar."""
