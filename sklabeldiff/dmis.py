@@ -62,9 +62,10 @@ UPDATES_PER_ROW, MIN_UPDATES, MAX_UPDATES = 1.0, 200, 2000  # of max_epochs="aut
 # Of cls_weight="auto". Sets are resolved faster with more weight; wrong labels are then
 # learnt by heart (40 % wrong digits, accuracy by held-out labels: .947 and .928).
 CLS_WEIGHTS = {"partial": 3.0, "semi": 3.0, "noisy": 1.0}
-# From so many classes on a row is asked about so many besides its candidates. Accuracy
-# at 100 classes is the same (docs/methods/dmis.rst, section 11).
-MANY_CLASSES, N_OTHERS = 50, 32
+# From so many classes on a row is asked about so many besides its candidates. Below,
+# there is little to gain; labels that may be wrong, or are few, suffer by it
+# (docs/methods/dmis.rst, section 11).
+MANY_CLASSES, N_OTHERS = 200, 64
 LEVELS = {"mlp": 2, "unet": 1}  # of n_training_levels="auto"
 LONG_WORK = 1e15  # floating-point operations: hours on a CPU
 
@@ -121,8 +122,10 @@ class DMISClassifier(GenerationMixin, NetworkClassifier):
         row, as `DDMPClassifier` forms them; or, where labels may be wrong, with those
         of `DTMClassifier`'s kernel smoother. None, as in the paper, begins with none.
     top_k : int, default=None
-        Classes that a row is trained on, the likeliest ones; None is all. For many
-        classes.
+        Classes that a row is trained on, the likeliest ones of all, as in the paper.
+        None is all; but for candidate sets, from 200 classes on, it is the candidates
+        of a row and 64 others, near ones and some by chance, which both networks are
+        asked about alone. Give the number of classes for all of them then.
     interval_length : float, default=6.4
         Length of the interval of noise levels, relative to data of deviation 0.5; near
         0 only the median of the training levels is left.
@@ -506,8 +509,9 @@ class DMISClassifier(GenerationMixin, NetworkClassifier):
 
     def _n_asked(self, V: Tensor) -> int | None:
         """Classes that networks are asked about for a row; None for all. (n, C)."""
-        C = V.shape[1]
-        if C < MANY_CLASSES or self.top_k is not None or self.conditioning == "vanilla":
+        C, is_set = V.shape[1], self.supervision_ == "partial"
+        chosen = self.top_k is not None or self.conditioning == "vanilla"
+        if C < MANY_CLASSES or not is_set or chosen:
             return None
         sizes = (V > 0).sum(1)
         n_asked = int(sizes[(V < 1).any(1)].max()) + N_OTHERS

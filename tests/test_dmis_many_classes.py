@@ -26,8 +26,17 @@ def quick(**params):
     return DMISClassifier(**(small | params))
 
 
+@pytest.fixture(scope="module", autouse=True)
+def fewer_are_many():
+    """Rules of 200 classes, at 50."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(dmis, "MANY_CLASSES", 50)
+        patch.setattr(dmis, "N_OTHERS", 24)
+        yield
+
+
 @pytest.fixture(scope="module")
-def problem():
+def problem(fewer_are_many):
     X, y = clouds()
     return X, make_candidate_sets(y, "uniform", rate=0.05, random_state=0), y
 
@@ -54,8 +63,13 @@ def test_many_classes_are_asked_about_in_part(problem, monkeypatch):
     X, sets, _ = problem
     largest = int(sets.sum(1).max())
     seen = conditions_of(monkeypatch, quick(), X, sets)
-    assert max(seen) == largest + dmis.N_OTHERS
-    assert seen[-1] == largest  # beliefs about training rows: candidates alone
+    # In training, and then of beliefs about training rows: candidates alone.
+    n_asked = largest + dmis.N_OTHERS
+    assert seen[0] == n_asked < C
+    assert set(seen) <= {n_asked, largest, C}
+    n_calls = 8 * -(-len(X) // 256)  # of the trial prediction that ends a fit
+    assert seen.count(largest) == n_calls
+    assert seen.count(C) <= n_calls
 
 
 @pytest.mark.parametrize("params", [{"top_k": C}, {"conditioning": "vanilla"}])
@@ -78,19 +92,19 @@ def test_sets_of_nearly_all_classes_are_asked_about_whole(monkeypatch):
     assert set(seen) == {C}
 
 
-@pytest.mark.parametrize("kind", ["partial", "noisy", "semi"])
-def test_accuracy_is_that_of_all_classes(problem, kind):
+def test_accuracy_is_that_of_all_classes(problem):
     X, sets, y = problem
-    rng = np.random.RandomState(0)
-    given = {
-        "partial": sets,
-        "noisy": np.where(rng.rand(len(y)) < 0.3, rng.randint(C, size=len(y)), y),
-        "semi": np.where(rng.rand(len(y)) < 0.5, np.nan, y),
-    }[kind]
-    part, whole = (quick(top_k=k, max_epochs=20).fit(X, given) for k in (None, C))
+    part, whole = (quick(top_k=k, max_epochs=20).fit(X, sets) for k in (None, C))
     accuracy = [(clf.predict(X) == y).mean() for clf in (part, whole)]
-    assert accuracy[0] > accuracy[1] - 0.02
-    assert accuracy[0] > 0.7
+    assert accuracy[0] > accuracy[1] - 0.02  # .883 and .888
+    assert accuracy[0] > 0.8
+
+
+@pytest.mark.parametrize("kind", ["noisy", "semi"])
+def test_single_labels_are_asked_about_whole(problem, monkeypatch, kind):
+    X, _, y = problem
+    given = y if kind == "noisy" else np.where(np.arange(len(y)) < 99, y, np.nan)
+    assert set(conditions_of(monkeypatch, quick(), X, given)) <= {C, 1}
 
 
 def test_beliefs_in_sets_are_those_of_the_posterior(fitted, problem):

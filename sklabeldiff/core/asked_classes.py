@@ -7,7 +7,9 @@ away. So both networks are asked about K classes of a row alone,
     1. those that were given, and those believed in by more than 1 / K to begin with;
        if they are more than K, the most believed ones;
     2. those whose mean is nearest to the row, half of what is left;
-    3. others by chance, new ones in every update, so that no class stays unseen.
+    3. others by chance, new ones in every update. Each stands for as many that are not
+       asked about: its weight in a soft-max is their number, so that the sum is on
+       average that over all classes.
 
 The paper keeps the likeliest classes by the teacher, which has to be asked about all of
 them for that (`top_k`). This is ours.
@@ -44,8 +46,8 @@ def class_means(x: Tensor, S: Tensor) -> Tensor:
 
 def asked_classes(
     x: Tensor, V: Tensor, S: Tensor, means: Tensor, k: int, generator: torch.Generator
-) -> Tensor:
-    """Different classes of each row, (b, k). See the module for the letters."""
+) -> tuple[Tensor, Tensor]:
+    """Classes of each row, all different, and logarithms of weights. (b, k) each."""
     score = torch.rand(V.shape, generator=generator, device=V.device)
     is_given = (V > 0) & (V < 1).any(1, keepdim=True)  # an unlabelled row has none
     is_given |= S > S.sum(1, keepdim=True) / k  # less than k of them
@@ -55,4 +57,8 @@ def asked_classes(
     place = torch.arange(nearest.shape[1], device=V.device)
     score.scatter_add_(1, nearest, NEAR * (place < n_near).to(score))
     score = torch.where(is_given, GIVEN + S, score)
-    return score.topk(k).indices
+    top = score.topk(k)
+    by_chance = top.values < NEAR
+    n_chance = by_chance.sum(1, keepdim=True)
+    stands_for = (V.shape[1] - k + n_chance) / n_chance.clamp(min=1)
+    return top.indices, by_chance * stands_for.log()

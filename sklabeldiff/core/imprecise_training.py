@@ -242,9 +242,8 @@ class ImpreciseTraining:
         self, theta: nn.Module, u: Tensor, c_noise: Tensor, wanted: Tensor, rows: Tensor
     ) -> Tensor:
         """Loss of both parts, eq. (3) and (5) to (7). Steps 2 to 6."""
-        asked = self.asked(rows)
+        asked, log_prior = self.asked(rows)
         condition = None if asked is None else asked.repeat(self.n_levels, 1)
-        log_prior = self.prior.log() if asked is None else self.prior.log()[asked]
         with torch.no_grad():
             F_phi = self.teacher(u, c_noise, condition)
             log_phi = self.posterior(class_errors(F_phi, wanted), log_prior)
@@ -271,14 +270,18 @@ class ImpreciseTraining:
         ell = -errors.unflatten(0, (self.n_levels, -1)).mean(0)
         return log_posterior(ell, log_prior, self.objective.temperature)
 
-    def asked(self, rows: Tensor) -> Tensor | None:
-        """Classes that rows are asked about; None for all. (b,) -> (b, k)."""
+    def asked(self, rows: Tensor) -> tuple[Tensor | None, Tensor]:
+        """Classes that rows are asked about, None for all, and their log prior.
+
+        (b,) -> (b, k), (b, k); or None, (C,).
+        """
         if self.means is None:
-            return None
+            return None, self.prior.log()
         given, k = self.given, self.objective.n_asked
         assert k is not None
         parts = given.x[rows], given.V[rows], self.S[rows], self.means
-        return asked_classes(*parts, k, self.trainer.generator)
+        asked, log_weight = asked_classes(*parts, k, self.trainer.generator)
+        return asked, self.prior.log()[asked] + log_weight
 
     def weights(
         self, log_phi: Tensor, rows: Tensor, asked: Tensor | None = None

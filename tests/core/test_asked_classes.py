@@ -62,7 +62,7 @@ def made(x, V, S=None, objective=SETS, n_levels=2):
 
 def test_candidates_come_first_then_near_classes_then_others(rows, generator):
     x, V, S, _, means = rows
-    asked = asked_classes(x, V, S, means, K, generator)
+    asked, _ = asked_classes(x, V, S, means, K, generator)
     assert asked.shape == (N, K)
     assert all(len(set(own.tolist())) == K for own in asked)
     chosen = torch.zeros((N, C)).scatter_(1, asked, 1.0).bool()
@@ -70,7 +70,7 @@ def test_candidates_come_first_then_near_classes_then_others(rows, generator):
     distance = torch.cdist(x, means).masked_fill(V > 0, torch.inf)
     near = distance.topk(3, largest=False).indices
     assert chosen.gather(1, near).all()
-    again = asked_classes(x, V, S, means, K, generator)
+    again, _ = asked_classes(x, V, S, means, K, generator)
     rest = chosen & (V == 0)
     rest.scatter_(1, near, False)
     assert (rest.sum(1) == 3).all()
@@ -83,7 +83,7 @@ def test_a_set_that_is_too_large_keeps_the_most_believed(rows, generator):
     V = torch.ones((N, C))
     V[:, :30] = 0
     S = V / 30 + one_hot(30 + y % 30, C)
-    asked = asked_classes(x, V, S / S.sum(1, keepdim=True), means, 4, generator)
+    asked, _ = asked_classes(x, V, S / S.sum(1, keepdim=True), means, 4, generator)
     assert (asked >= 30).all()
     assert (asked == 30 + y[:, None] % 30).any(1).all()
 
@@ -91,11 +91,11 @@ def test_a_set_that_is_too_large_keeps_the_most_believed(rows, generator):
 def test_of_an_unlabelled_row_beliefs_tell(rows, generator):
     x, _, _, y, means = rows
     S = torch.full((N, C), 0.5 / C) + 0.5 * one_hot((y + 1) % C, C)
-    asked = asked_classes(x + 100, torch.ones((N, C)), S, means, K, generator)
+    asked, _ = asked_classes(x + 100, torch.ones((N, C)), S, means, K, generator)
     assert (asked == (y[:, None] + 1) % C).any(1).all()
     # Without beliefs, what is near.
     V = torch.ones((N, C))
-    asked = asked_classes(x, V, V, means, K, generator)
+    asked, _ = asked_classes(x, V, V, means, K, generator)
     assert (asked == torch.cdist(x, means).argmin(1)[:, None]).any(1).all()
 
 
@@ -116,7 +116,7 @@ def test_loss_is_that_of_the_classes_asked(rows, wrong, monkeypatch):
         training = made(x, V, S, objective)
         if n_asked is not None:
             order = torch.randperm(C, generator=torch.Generator().manual_seed(3))
-            asked = order.expand(32, -1)
+            asked = order.expand(32, -1), training.prior.log()[order].expand(32, -1)
             monkeypatch.setattr(training, "asked", lambda rows, asked=asked: asked)
         training.n_first = 0.0
         training.trainer.generator.manual_seed(1)
