@@ -78,6 +78,15 @@ def test_candidates_come_first_then_near_classes_then_others(rows, generator):
     assert kept.float().sum() < 0.2 * rest.sum()  # by chance: 3 of 54
 
 
+def test_classes_by_chance_stand_for_those_that_are_not_asked(rows, generator):
+    x, V, S, _, means = rows
+    asked, log_weight = asked_classes(x, V, S, means, K, generator)
+    sure = log_weight == 0
+    assert sure.gather(1, V.gather(1, asked).argmax(1, keepdim=True)).all()
+    assert (sure.sum(1) == 3 + 3).all()
+    assert_close(log_weight.exp().sum(1), torch.full((N,), float(C)))
+
+
 def test_a_set_that_is_too_large_keeps_the_most_believed(rows, generator):
     x, _, _, y, means = rows
     V = torch.ones((N, C))
