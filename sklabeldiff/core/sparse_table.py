@@ -106,8 +106,11 @@ class _Gram:
         return total
 
     def centred(self, x: Tensor) -> Tensor:
-        """Products of the centred table with the sum of its rows, weighted. (K, q)."""
-        x = x - self.share[:, None] * x.sum(0)
+        """Inner products of the centred table with sums of the rows of the table.
+
+        (K, q) -> (K, q). Weights of the sums that add up to 0 centre them too; those
+        of components do, after one pass.
+        """
         y = torch.zeros_like(x)
         for rows in self.rows:
             D, g = self.D[rows].double(), self.row_group[rows]
