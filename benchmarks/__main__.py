@@ -19,6 +19,7 @@ from benchmarks import (  # noqa: E402
     fits,
     generate,
     lra,
+    many_classes,
     report,
     runner,
     scaling,
@@ -32,6 +33,7 @@ from benchmarks.suites import SUITES  # noqa: E402
 MEASUREMENTS: dict[str, tuple[Any, str]] = {
     "speed": (speed, "training loop, memory, fit times"),
     "scaling": (scaling, "a thousand rows to a million; ten to 10 000 classes"),
+    "many-classes": (many_classes, "ten classes to a thousand"),
     "fits": (fits, "whole fits beside peers'"),
     "lra": (lra, "beside LRA-diffusion's own loop"),
     "encoding": (encoding, "images a second, against a bare loop"),

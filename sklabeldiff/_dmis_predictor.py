@@ -20,10 +20,12 @@ from sklabeldiff._fields import (
     beliefs,
 )
 from sklabeldiff.core.class_diffusion import Reader, log_posterior, sample
+from sklabeldiff.core.imprecise import confined
 from sklabeldiff.core.input_scaling import InputScaler
 from sklabeldiff.core.noise_levels import NoiseLevels
 from sklabeldiff.core.scaling import Standardizer
 
+SMALL_SET = 4  # up to a quarter of the classes: worth asking about them alone
 # What a fit of DMIS leaves; d is p, or p + 1 where the norm of rows is kept apart.
 FIELDS: dict[str, Field] = {
     "supervision_": Choice(("partial", "noisy", "semi")),
@@ -75,13 +77,34 @@ class Predictor:
 
     def log_likelihood(self, x: Tensor, weighting: str | None = None) -> Tensor:
         """Ell. (n, d) -> (n, C)."""
-        kind = self.weighting if weighting is None else weighting
-        reader = Reader.of(self.levels, self.grid, kind, self.noise)
-        return reader.log_likelihood(self.network, x)
+        reader = self._reader(self.weighting if weighting is None else weighting)
+        return reader.log_likelihood(self.network, x, len(self.log_prior))
+
+    def _reader(self, weighting: str) -> Reader:
+        return Reader.of(self.levels, self.grid, weighting, self.noise)
 
     def log_posterior(self, x: Tensor) -> Tensor:
         """Log of f. (n, d) -> (n, C)."""
         return log_posterior(self.log_likelihood(x), self.log_prior, self.temperature)
+
+    def beliefs_in_sets(self, x: Tensor, V: Tensor) -> Tensor:
+        """F confined to the candidates V, asked about little else. (n, d), (n, C)."""
+        sizes = (V > 0).sum(1)
+        is_small = sizes <= V.shape[1] // SMALL_SET
+        pi = torch.zeros_like(V)
+        if not is_small.all():
+            rows = ~is_small
+            pi[rows] = confined(self.log_posterior(x[rows]), V[rows])
+        if is_small.any():
+            rows = is_small.nonzero()[:, 0]
+            # Of a smaller set some of these are no candidates; they get 0.
+            classes = V[rows].topk(int(sizes[rows].max()), dim=1).indices
+            reader = self._reader(self.weighting)
+            ell = reader.log_likelihood_of(self.network, x[rows], classes)
+            log_f = log_posterior(ell, self.log_prior[classes], self.temperature)
+            part = confined(log_f, V[rows].gather(1, classes))
+            pi[rows[:, None], classes] = part
+        return pi
 
     def sample(self, y: NDArray[np.int64], n_steps: int, seed: int) -> Tensor:
         """Draw a row of each class of y. (n,) -> (n, d)."""

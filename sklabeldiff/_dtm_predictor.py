@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -30,6 +30,8 @@ from sklabeldiff._fields import (
 )
 from sklabeldiff._groups import nearest_group
 from sklabeldiff.core.scaling import Standardizer
+from sklabeldiff.core.sparse_table import SparseTable
+from sklabeldiff.core.sparse_transitions import SparseTransitions
 from sklabeldiff.core.transition_diffusion import (
     GeneratorSettings,
     TransitionGenerator,
@@ -37,10 +39,26 @@ from sklabeldiff.core.transition_diffusion import (
 from sklabeldiff.core.transition_estimation import SOURCES
 from sklabeldiff.core.transition_table import TransitionTable
 
+# The rows that differ, of many classes' group matrices.
+SPARSE: dict[str, Field] = {
+    "T0": replace(beliefs("C", "C"), optional=True),
+    "R": replace(beliefs("M", "C"), optional=True),
+    "row_class": Array("i", ("M",), low=0, optional=True),
+    "row_group": Array("i", ("M",), low=0, optional=True),
+}
 # What a fit of DTM leaves; K groups, r coordinates of a matrix.
 FIELDS: dict[str, Field] = {
     "groups_": Array("i", ("n",), low=0),
-    "group_transition_matrices_": beliefs("K", "C", "C"),
+    "group_transition_matrices_": replace(beliefs("K", "C", "C"), optional=True),
+    "group_transition_rows_": Parts(
+        {
+            "overall": beliefs("C", "C"),
+            "rows": beliefs("M", "C"),
+            "classes": Array("i", ("M",), low=0),
+            "groups": Array("i", ("M",), low=0),
+        },
+        optional=True,
+    ),
     "transition_matrix_": beliefs("C", "C"),
     "noise_rate_": Number(low=-ROUNDING, high=1),
     "responsibility_source_": Choice(SOURCES),
@@ -49,11 +67,13 @@ FIELDS: dict[str, Field] = {
     "model_state_": Parts(
         {
             **{f"scaler.{k}": field for k, field in SCALER_ARRAYS.items()},
-            "transitions.mean": Array("f", ("C", "C")),
-            # One direction a coordinate, or a scale for each entry.
+            # Matrices whole, with one direction a coordinate, or a scale for each
+            # entry; or the rows that differ.
+            "transitions.mean": Array("f", ("C", "C"), optional=True),
             "transitions.basis": OneOf(
-                Array("f", ("r", "C", "C")), Array("f", ("C", "C"))
+                Array("f", ("r", "C", "C")), Array("f", ("C", "C")), optional=True
             ),
+            **{f"transitions.{k}": field for k, field in SPARSE.items()},
             "transitions.z": Array("f", ("K", "r")),
             "transitions.noise": Array("f", ("steps", "draws", 1, "r")),
             "transitions.centroids": Array("f", ("K", "p")),
@@ -98,7 +118,7 @@ class Predictor:
             name: torch.tensor(value, device=device)
             for name, value in part_of(arrays, "transitions").items()
         }
-        table = TransitionTable(tensors["mean"], tensors["basis"], tensors["z"])
+        table = _table(tensors)
         n_features = tensors["centroids"].shape[1]
         with without_values():
             denoiser = settings.make_denoiser(table, n_features)
@@ -137,6 +157,31 @@ class Predictor:
         return self.generator.given_distribution(e, g, proba).cpu().numpy()
 
 
+def _table(tensors: dict[str, Tensor]) -> TransitionTable | SparseTable:
+    """Undo `_table_tensors`."""
+    z = tensors["z"]
+    if "R" not in tensors:
+        return TransitionTable(tensors["mean"], tensors["basis"], z)
+    rows = {name: tensors[name] for name in SPARSE}
+    return SparseTable(SparseTransitions.of_arrays(**rows, n_groups=len(z)), z)
+
+
+def _table_tensors(table: TransitionTable | SparseTable) -> dict[str, Tensor]:
+    if isinstance(table, SparseTable):
+        return table.groups.arrays() | {"z": table.z}
+    return {"mean": table.mean, "basis": table.basis, "z": table.z}
+
+
+def group_attributes(groups: Tensor | SparseTransitions) -> dict[str, object]:
+    """Fitted attributes that hold the matrices of the groups: of one form, not both."""
+    if not isinstance(groups, SparseTransitions):
+        return {"group_transition_matrices_": groups.cpu().numpy()}
+    names = ("overall", "rows", "classes", "groups")
+    arrays = groups.arrays().values()
+    rows = {name: a.cpu().numpy() for name, a in zip(names, arrays, strict=True)}
+    return {"group_transition_rows_": rows}
+
+
 def predictor_arrays(
     scaler: Standardizer,
     network: nn.Module | None,
@@ -144,11 +189,7 @@ def predictor_arrays(
     centroids: Tensor,
 ) -> Arrays:
     """Return all arrays that prediction needs, by name."""
-    table = generator.table
-    tensors = {
-        "mean": table.mean,
-        "basis": table.basis,
-        "z": table.z,
+    tensors = _table_tensors(generator.table) | {
         "noise": generator.noise,
         "centroids": centroids,
     }

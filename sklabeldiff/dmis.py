@@ -67,6 +67,10 @@ UPDATES_PER_ROW, MIN_UPDATES, MAX_UPDATES = 1.0, 200, 2000  # of max_epochs="aut
 # Of cls_weight="auto". Sets are resolved faster with more weight; wrong labels are then
 # learnt by heart (40 % wrong digits, accuracy by held-out labels: .947 and .928).
 CLS_WEIGHTS = {"partial": 3.0, "semi": 3.0, "noisy": 1.0}
+# From so many classes on a row is asked about so many besides its candidates. Below,
+# there is little to gain; labels that may be wrong, or are few, suffer by it
+# (docs/methods/dmis.rst, section 11).
+MANY_CLASSES, N_OTHERS = 200, 64
 LEVELS = {"mlp": 2, "unet": 1}  # of n_training_levels="auto"
 LONG_WORK = 1e15  # floating-point operations: hours on a CPU
 
@@ -123,8 +127,10 @@ class DMISClassifier(GenerationMixin, NetworkClassifier):
         row, as `DDMPClassifier` forms them; or, where labels may be wrong, with those
         of `DTMClassifier`'s kernel smoother. None, as in the paper, begins with none.
     top_k : int, default=None
-        Classes that a row is trained on, the likeliest ones; None is all. For many
-        classes.
+        Classes that a row is trained on, the likeliest ones of all, as in the paper.
+        None is all; but for candidate sets, from 200 classes on, it is the candidates
+        of a row and 64 others, near ones and some by chance, which both networks are
+        asked about alone. Give the number of classes for all of them then.
     interval_length : float, default=6.4
         Length of the interval of noise levels, relative to data of deviation 0.5; near
         0 only the median of the training levels is left.
@@ -392,7 +398,7 @@ class DMISClassifier(GenerationMixin, NetworkClassifier):
         task = FitTask(self, X, y, self._n_epochs(len(repeated_rows(V))))
         listener = task.listener(lambda _: self._learnt(scaler, noise, training))
         training = ImpreciseTraining(
-            self._objective(),
+            self._objective(V),
             *(NoiseLevels(self.interval_length), self._n_levels()),
             *(given, prior),
             lambda loss, n: self._make_trainer(network, loss, n, seed, listener),
@@ -506,7 +512,17 @@ class DMISClassifier(GenerationMixin, NetworkClassifier):
             return float(self.cls_weight)
         return CLS_WEIGHTS[self.supervision_]
 
-    def _objective(self) -> Objective:
+    def _n_asked(self, V: Tensor) -> int | None:
+        """Classes that networks are asked about for a row; None for all. (n, C)."""
+        C, is_set = V.shape[1], self.supervision_ == "partial"
+        chosen = self.top_k is not None or self.conditioning == "vanilla"
+        if C < MANY_CLASSES or not is_set or chosen:
+            return None
+        sizes = (V > 0).sum(1)
+        n_asked = int(sizes[(V < 1).any(1)].max()) + N_OTHERS
+        return n_asked if n_asked < C else None
+
+    def _objective(self, V: Tensor) -> Objective:
         return Objective(
             wrong=self.supervision_ == "noisy",
             vanilla=self.conditioning == "vanilla",
@@ -514,6 +530,7 @@ class DMISClassifier(GenerationMixin, NetworkClassifier):
             temperature=self.posterior_temperature,
             top_k=self.top_k,
             moving_prior=moves(self.class_prior, self.supervision_),
+            n_asked=self._n_asked(V),
         )
 
     def _make_trainer(
@@ -596,9 +613,13 @@ class DMISClassifier(GenerationMixin, NetworkClassifier):
         """Fitted attributes: what training has come to."""
         arrays = predictor_arrays(scaler, training.teacher, noise, training.prior)
         predictor = self._predictor(training.teacher, scaler, noise, training.prior)
-        log_f = predictor.log_posterior(training.given.x)
-        rows = torch.arange(len(log_f), device=log_f.device)
-        S = training.given.weights(log_f, rows, training.objective.wrong)
+        given, wrong = training.given, training.objective.wrong
+        if len(self.classes_) < MANY_CLASSES or wrong:
+            log_f = predictor.log_posterior(given.x)
+            rows = torch.arange(len(log_f), device=log_f.device)
+            S = given.weights(log_f, rows, wrong)
+        else:
+            S = predictor.beliefs_in_sets(given.x, given.V)
         losses = training.trainer.losses
         return {
             "label_distribution_": self._without_absent(S.cpu().numpy()),

@@ -19,7 +19,12 @@ from tqdm.auto import tqdm
 from sklabeldiff._arrays import state_arrays, without_values
 from sklabeldiff._callbacks import FitTask, Snapshot
 from sklabeldiff._checkpoint import Checkpoint, Stages
-from sklabeldiff._dtm_predictor import FIELDS, Predictor, predictor_arrays
+from sklabeldiff._dtm_predictor import (
+    FIELDS,
+    Predictor,
+    group_attributes,
+    predictor_arrays,
+)
 from sklabeldiff._final_classifier import (
     check_classifier,
     copy_module,
@@ -57,6 +62,7 @@ from sklabeldiff.core.noisy_training import (
 )
 from sklabeldiff.core.scaling import Standardizer
 from sklabeldiff.core.schedules import LINEAR_STEPS
+from sklabeldiff.core.sparse_transitions import SparseTransitions
 from sklabeldiff.core.training import Trainer
 from sklabeldiff.core.transition_diffusion import (
     GENERATORS,
@@ -76,7 +82,10 @@ GROUPS_PER_CLASS, ROWS_PER_GROUP = 10, 20  # K = min(10 C, n / 20)
 # Of the group matrices: 1 GB, and a few times that while components are found.
 MAX_TABLE_ENTRIES = 2**28
 MAX_FULL_CLASSES = 200
-# Seeds, counted from the one of the fit; 1, 2 and 5 belong to the generator.
+REPRESENTATIONS = ("auto", "pca", "full", "sparse")
+GROUP_ATTRIBUTES = ("group_transition_matrices_", "group_transition_rows_")
+MAX_DENSE_CLASSES = 100  # of representation="auto"
+# Seeds, counted from the one of the fit; 1, 2, 5 and 6 belong to the generator.
 CLASSIFIER_SEED, RESAMPLE_SEED = 3, 4
 
 
@@ -112,9 +121,13 @@ class DTMClassifier(NetworkClassifier):
         same network, or its group's matrix as it is.
     network : {"mlp", "unet", "axial"}, default="mlp"
         Denoiser of matrices.
-    representation : {"auto", "pca", "full"}, default="auto"
-        What is diffused: principal coordinates of the group matrices, or all entries.
-        "auto" is "pca" for "mlp" and "full" for the others, which need it.
+    representation : {"auto", "pca", "full", "sparse"}, default="auto"
+        What is diffused: principal coordinates of the group matrices, or all entries,
+        of up to 200 classes. "sparse", for many classes, keeps of a group's matrix the
+        rows that differ from the global one, and takes a draw for the group whose
+        coordinates are nearest. "auto" is "full" for networks other than "mlp", which
+        need it; else "pca" up to 100 classes and, unless `group_estimator` is "volmin",
+        "sparse" above.
     prediction : {"x0", "eps"}, default="x0"
         What the denoiser predicts: the clean matrix, or the noise.
     n_timesteps : int, default=10
@@ -179,7 +192,12 @@ class DTMClassifier(NetworkClassifier):
     transition_matrix_ : ndarray of shape (n_classes, n_classes), float32
         Entry (i, j): share of rows of class i that were given j, over all rows.
     group_transition_matrices_ : ndarray of shape (n_groups, n_classes, n_classes)
-        What the diffusion learnt from, float32: matrices as they were estimated.
+        What the diffusion learnt from, float32: matrices as they were estimated. Not
+        where `representation` is, or comes to, "sparse".
+    group_transition_rows_ : dict of str to ndarray
+        The same in that case. "overall", (n_classes, n_classes): the global matrix,
+        float32; "rows", (n_kept, n_classes): rows in which groups differ from it, and
+        "classes" and "groups", (n_kept,), int64: of which class and group they are.
     groups_ : ndarray of shape (n_samples,), int64
         Group of each training row.
     noise_rate_ : float
@@ -336,8 +354,8 @@ class DTMClassifier(NetworkClassifier):
         Raises
         ------
         ValueError
-            If a class is never given to any row, the group matrices would not fit into
-            memory, X holds NaN, or a parameter is out of range.
+            If a class is never given to any row, matrices would not fit into memory,
+            X holds NaN, or a parameter is out of range.
         TypeError
             If a parameter is of the wrong type, or `classifier` takes no
             ``sample_weight``.
@@ -370,14 +388,16 @@ class DTMClassifier(NetworkClassifier):
         g = nearest_group(e, centroids)
         training = self._training(V, seed)
         estimation = TransitionEstimation(
-            e, V, g, len(centroids), training, partial(self._make_network, device)
+            *(e, V, g, len(centroids), training, partial(self._make_network, device)),
+            sparse=self._representation() == "sparse",
         )
         first = FirstNetwork(
             *stages("first network", lambda: self._first_network(estimation, task))
         )
-        source, T_groups = stages(
+        source, *found = stages(
             "group matrices", lambda: self._group_matrices(estimation, first, task)
         )
+        T_groups = SparseTransitions(*found) if estimation.sparse else found[0]
         generator = self._generator_settings().from_groups(
             T_groups, g, self.n_features_in_, seed
         )
@@ -393,14 +413,15 @@ class DTMClassifier(NetworkClassifier):
             fitted = {
                 "label_distribution_": q.cpu().numpy(),
                 "groups_": g.cpu().numpy(),
-                "group_transition_matrices_": T_groups.cpu().numpy(),
                 "transition_matrix_": T.numpy(),
                 "noise_rate_": float(1 - (q * (V > 0))[is_labelled(V)].sum(1).mean()),
                 "responsibility_source_": source,
                 "history_": history(stages),
                 "n_iter_": len(stages.outcomes["classifier"][-1]),
             }
-            self.__dict__.pop("estimator_", None)  # of an earlier fit
+            fitted |= group_attributes(T_groups)
+            for name in ("estimator_", *GROUP_ATTRIBUTES):  # of an earlier fit
+                self.__dict__.pop(name, None)
             kept: nn.Module | None = network
             if is_sklearn(self.classifier):
                 kept = None
@@ -427,7 +448,7 @@ class DTMClassifier(NetworkClassifier):
         )
         check_option("generator", self.generator, GENERATORS)
         check_option("network", self.network, tuple(MATRIX_DENOISERS))
-        check_option("representation", self.representation, ("auto", "pca", "full"))
+        check_option("representation", self.representation, REPRESENTATIONS)
         check_option("prediction", self.prediction, ("x0", "eps"))
         check_option("schedule", self.schedule, ("respaced", "paper"))
         check_option("resample", self.resample, (True, False))
@@ -442,10 +463,16 @@ class DTMClassifier(NetworkClassifier):
         check_number(
             "validation_fraction", self.validation_fraction, 0, 0.5, or_word="per_class"
         )
-        if self.network != "mlp" and self.representation == "pca":
+        if self.network != "mlp" and self.representation in ("pca", "sparse"):
             raise ValueError(
                 f"network={self.network!r} works on whole matrices: leave "
                 "representation at 'auto', or use network='mlp'."
+            )
+        if self.group_estimator == "volmin" and self.representation == "sparse":
+            raise ValueError(
+                "group_estimator='volmin' learns every entry of every matrix, of which "
+                "representation='sparse' keeps a few rows. Use 'dirichlet', or leave "
+                "representation at 'auto'."
             )
         check_classifier(self.classifier)
 
@@ -456,14 +483,14 @@ class DTMClassifier(NetworkClassifier):
             raise ValueError(
                 f"representation='full' with {C} classes diffuses {C**2} numbers a "
                 f"row; it takes up to {MAX_FULL_CLASSES} classes. Use network='mlp' "
-                "with representation='pca'."
+                "with representation='auto', which is 'sparse' then."
             )
         if C**2 > MAX_TABLE_ENTRIES:
             raise ValueError(
                 f"{C} classes are too many: one matrix takes {4e-9 * C**2:.1f} GB. "
                 "Merge classes that are rare or alike."
             )
-        if n_groups * C**2 > MAX_TABLE_ENTRIES:
+        if self._representation() != "sparse" and n_groups * C**2 > MAX_TABLE_ENTRIES:
             raise ValueError(
                 f"{n_groups} group matrices of {C} classes take "
                 f"{4e-9 * n_groups * C**2:.1f} GB. Set n_groups to at most "
@@ -483,14 +510,22 @@ class DTMClassifier(NetworkClassifier):
         most = max(1, n_rows // ROWS_PER_GROUP)
         if self.n_groups == "auto":
             C = len(self.classes_)
-            fitting = max(1, MAX_TABLE_ENTRIES // C**2)
-            return min(GROUPS_PER_CLASS * C, most, fitting)
+            wanted = min(GROUPS_PER_CLASS * C, most)
+            if self._representation() == "sparse":
+                return wanted
+            return min(wanted, max(1, MAX_TABLE_ENTRIES // C**2))
         return min(int(self.n_groups), most)
 
     def _representation(self) -> str:
-        if self.representation == "auto":
-            return "pca" if self.network == "mlp" else "full"
-        return self.representation
+        if self.representation != "auto":
+            return self.representation
+        if self.network != "mlp":
+            return "full"
+        is_sparse = (
+            len(self.classes_) > MAX_DENSE_CLASSES
+            and self.group_estimator == "dirichlet"
+        )
+        return "sparse" if is_sparse else "pca"
 
     def _checkpoint(self, data: TrainingData, seed: int) -> Checkpoint:
         params = self.get_params(deep=False) | {"random_state": seed, "method": "DTM"}
@@ -523,26 +558,30 @@ class DTMClassifier(NetworkClassifier):
 
     def _group_matrices(
         self, estimation: TransitionEstimation, first: FirstNetwork, task: FitTask
-    ) -> tuple[str, Tensor]:
-        """Source of the responsibilities, and the matrices found with it. (K, C, C)."""
+    ) -> tuple[Any, ...]:
+        """Source of the responsibilities, and the matrices found with it.
+
+        One tensor (K, C, C), or what `SparseTransitions` is made of.
+        """
         with self._stage("group matrices", estimation, task) as watched:
             if self.group_estimator == "volmin":
                 return "model", watched.by_gradient(first, self.volume_penalty)
             source = self.responsibility_source
             if source == "auto" and not len(watched.training.held):
                 source = SOURCES[0]  # there is nothing to choose by
-            if source != "auto":
-                return source, watched.by_counts(source, first, self.kappa)
-            found = {s: watched.by_counts(s, first, self.kappa) for s in SOURCES}
-            losses = {s: watched.held_out_losses(T) for s, T in found.items()}
-        source = best_source(losses)
-        return source, found[source]
+            sources = SOURCES if source == "auto" else (source,)
+            found = {s: watched.by_counts(s, first, self.kappa) for s in sources}
+            if source == "auto":
+                losses = {s: watched.held_out_losses(T) for s, T in found.items()}
+                source = best_source(losses)
+        T = found[source]
+        return source, *(T.parts() if isinstance(T, SparseTransitions) else (T,))
 
     def _generator_settings(self) -> GeneratorSettings:
         return GeneratorSettings(
             kind=self.generator,
             network=self.network,
-            whole=self._representation() == "full",
+            representation=self._representation(),
             prediction=self.prediction,
             schedule=self.schedule,
             n_timesteps=self.n_timesteps,
@@ -699,6 +738,8 @@ class DTMClassifier(NetworkClassifier):
         wanted = self.n_timesteps + 1, self.n_draws
         if self.model_state_["transitions.noise"].shape[:2] != wanted:
             raise ValueError(f"noise must have the shape {wanted}")
+        if sum(name in vars(self) for name in GROUP_ATTRIBUTES) != 1:
+            raise ValueError(f"there must be one of {GROUP_ATTRIBUTES}")
         super()._check_loaded()
 
     def _try_out(self) -> None:

@@ -375,7 +375,7 @@ def test_too_many_groups_are_reduced_with_a_warning(blobs):  # check 7
 def test_full_matrices_of_many_classes_are_refused():
     y = np.repeat(np.arange(201), 2)
     X = np.random.RandomState(0).randn(len(y), 2)
-    with pytest.raises(ValueError, match=r"201 classes.*representation='pca'"):
+    with pytest.raises(ValueError, match=r"201 classes.*which is 'sparse' then"):
         quick(representation="full").fit(X, y)
 
 

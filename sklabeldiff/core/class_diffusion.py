@@ -14,12 +14,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 from torch import Tensor, nn
 
 from . import edm
-from .blocks import BLOCK_ROWS, in_blocks, rows_of
+from .blocks import BLOCK_ROWS, MAX_BLOCK_ENTRIES, in_blocks, rows_of
 from .noise_levels import NoiseLevels, loss_weight
 
 # F(u, c_noise, condition): (b, d), (b,), (b, K) or (b, K, C) or None -> (b, K, d)
@@ -63,27 +64,55 @@ class Reader:
         return cls(sigma.to(noise), weights.to(noise), noise)
 
     @torch.inference_mode()
-    def log_likelihood(self, network: ClassNetwork, x: Tensor) -> Tensor:
-        """ell_y for all classes, in blocks. (n, d) -> (n, C). Eq. (4)."""
-        n_classes = network(x[:1], x.new_zeros(1)).shape[1]
+    def log_likelihood(
+        self, network: ClassNetwork, x: Tensor, n_classes: int | None = None
+    ) -> Tensor:
+        """ell_y for all classes, in blocks. (n, d) -> (n, C). Eq. (4).
+
+        Blocks are of rows; of classes too, where one row of all would be too large. The
+        network is asked how many there are if that is not said.
+        """
+        if n_classes is None:
+            n_classes = network(x[:1], x.new_zeros(1)).shape[1]
         # A block is padded: where every answer is a pass of its own, it holds fewer.
         answers = getattr(network, "block_answers", None)
-        block_rows = rows_of(n_classes * x[0].numel())
+        at_once = answers or MAX_BLOCK_ENTRIES // x[0].numel()
+        if at_once >= n_classes:
+            block_rows = rows_of(n_classes * x[0].numel())
+            if answers is not None:
+                block_rows = max(1, answers // n_classes)
+            return in_blocks(
+                lambda x: self._ell(network, x, None), x, block_rows=block_rows
+            )
+        numbers = torch.arange(n_classes, device=x.device)[None]
+        parts = [
+            in_blocks(partial(self._ell, network, classes=part), x, block_rows=1)
+            for part in numbers.split(max(1, at_once), dim=1)
+        ]
+        return torch.cat(parts, dim=1)
+
+    @torch.inference_mode()
+    def log_likelihood_of(
+        self, network: ClassNetwork, x: Tensor, classes: Tensor
+    ) -> Tensor:
+        """ell_y for some classes of each row. (n, d), (n, K) -> (n, K)."""
+        rows = rows_of(classes.shape[1] * x[0].numel())
+        answers = getattr(network, "block_answers", None)
         if answers is not None:
-            block_rows = max(1, answers // n_classes)
+            rows = max(1, answers // classes.shape[1])
+        return in_blocks(partial(self._ell, network), x, classes, block_rows=rows)
 
-        def of_block(x: Tensor) -> Tensor:
-            total = x.new_zeros((len(x), n_classes))
-            for sigma, weight, draws in zip(
-                self.sigma, self.weights, self.noise, strict=True
-            ):
-                for eps in draws:
-                    u, c_noise, wanted = edm.asked(x, eps, sigma.expand(len(x)))
-                    errors = class_errors(network(u, c_noise), wanted)
-                    total -= weight / len(draws) * errors
-            return total
-
-        return in_blocks(of_block, x, block_rows=block_rows)
+    def _ell(self, network: ClassNetwork, x: Tensor, classes: Tensor | None) -> Tensor:
+        """(b, d), (b, K) or None for all -> (b, K)."""
+        total = x.new_zeros(())
+        for sigma, weight, draws in zip(
+            self.sigma, self.weights, self.noise, strict=True
+        ):
+            for eps in draws:
+                u, c_noise, wanted = edm.asked(x, eps, sigma.expand(len(x)))
+                errors = class_errors(network(u, c_noise, classes), wanted)
+                total = total - weight / len(draws) * errors
+        return total
 
 
 def log_posterior(ell: Tensor, log_prior: Tensor, temperature: float = 1.0) -> Tensor:

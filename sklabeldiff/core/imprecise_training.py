@@ -6,8 +6,9 @@
     # T              noise levels a row and update
 
 The story of an update is `ImpreciseTraining.batch_loss`: noise the rows, ask theta and
-phi for every class, read both posteriors, and fit the mixture and the classes at once
-(section 5 of DMIS's method page, by whose numbers equations are named).
+phi for every class (or, where classes are many, for those of `asked_classes`), read
+both posteriors, and fit the mixture and the classes at once (section 5 of DMIS's method
+page, by whose numbers equations are named).
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import flop_registry
 
 from . import edm, imprecise
+from .asked_classes import asked_classes, class_means
 from .class_diffusion import class_errors, log_posterior
 from .noise_levels import NoiseLevels
 from .training import BatchLoss, Trainer, train_in_stages
@@ -50,7 +52,9 @@ class Objective:
     temperature : float
         Divides ell.
     top_k : int or None
-        Classes asked of theta for a row; None for all.
+        Classes asked of theta for a row, the likeliest by phi; None for all.
+    n_asked : int or None
+        Classes asked of both for a row, chosen beforehand; None for all.
     moving_prior : bool
         Whether the class prior follows the beliefs.
     """
@@ -61,6 +65,7 @@ class Objective:
     temperature: float
     top_k: int | None
     moving_prior: bool
+    n_asked: int | None = None
 
 
 def work_of_a_row(
@@ -132,12 +137,18 @@ class Given:
     likelihood: Tensor | None = None
     S: Tensor | None = None
 
-    def weights(self, log_f: Tensor, rows: Tensor, wrong: bool) -> Tensor:
-        """Beliefs pi about rows, given their labels. (b, C), (b,) -> (b, C). Step 5."""
+    def weights(
+        self, log_f: Tensor, rows: Tensor, wrong: bool, asked: Tensor | None = None
+    ) -> Tensor:
+        """Beliefs pi about rows, given their labels. (b, C), (b,) -> (b, C). Step 5.
+
+        Of the classes ``asked`` alone, if there are such: (b, k) each.
+        """
         if not wrong:
-            return imprecise.confined(log_f, self.V[rows])
+            return imprecise.confined(log_f, of_classes(self.V[rows], asked))
         if self.likelihood is not None:
-            return imprecise.explained(log_f, self.likelihood[rows])
+            likelihood = of_classes(self.likelihood[rows], asked)
+            return imprecise.explained(log_f, likelihood)
         return log_f.exp()
 
 
@@ -170,6 +181,10 @@ class ImpreciseTraining:
         self.best = given.V.argmax(1)  # class that each row was last believed to be
         self.prior_epoch = 0
         self.n_first = 0.0  # updates with the beliefs of neighbours
+        self.S = given.V if given.S is None else given.S
+        self.means = None
+        if objective.n_asked is not None and objective.n_asked < given.V.shape[1]:
+            self.means = class_means(given.x, self.S)
         self.trainer = make_trainer(self.batch_loss, len(self.rows))
         self.teacher = self.trainer.teacher()
 
@@ -188,12 +203,20 @@ class ImpreciseTraining:
         if self.objective.vanilla:
             mixture = x.new_full((1, 1, C), 1 / C)
             return 3.0 * n_asked * work_of_a_row(self.teacher, x, mixture)
-        of_teacher = work_of_a_row(self.teacher, x)
-        of_theta, k = of_teacher, self.objective.top_k
+        asked = k = None
+        if self.means is not None:
+            asked = self._some_classes(self.objective.n_asked)
+        else:
+            k = self.objective.top_k
+        of_theta = of_teacher = work_of_a_row(self.teacher, x, asked)
         if k is not None and k < C:
-            kept = torch.arange(k, device=x.device)[None]
-            of_theta = work_of_a_row(self.teacher, x, kept)
+            of_theta = work_of_a_row(self.teacher, x, self._some_classes(k))
         return n_asked * (3.0 * of_theta + of_teacher)
+
+    def _some_classes(self, k: int | None) -> Tensor:
+        """Any k classes, for one row. (1, k)."""
+        assert k is not None
+        return torch.arange(k, device=self.given.x.device)[None]
 
     def batch_loss(self, theta: nn.Module, numbers: Tensor) -> Tensor:
         """Loss of some rows of the epoch. (b,) -> scalar."""
@@ -219,15 +242,16 @@ class ImpreciseTraining:
         self, theta: nn.Module, u: Tensor, c_noise: Tensor, wanted: Tensor, rows: Tensor
     ) -> Tensor:
         """Loss of both parts, eq. (3) and (5) to (7). Steps 2 to 6."""
+        asked, log_prior = self.asked(rows)
+        condition = None if asked is None else asked.repeat(self.n_levels, 1)
         with torch.no_grad():
-            F_phi = self.teacher(u, c_noise)
-            log_phi = self.posterior(class_errors(F_phi, wanted), self.prior.log())
-            pi, target = self.weights(log_phi, rows)
-            self.follow(rows, pi)
+            F_phi = self.teacher(u, c_noise, condition)
+            log_phi = self.posterior(class_errors(F_phi, wanted), log_prior)
+            pi, target = self.weights(log_phi, rows, asked)
+            self.follow(rows, pi, asked)
         classes = self.kept(pi, target, log_phi.exp())
         if classes is None:
-            F = theta(u, c_noise)
-            log_prior = self.prior.log()
+            F = theta(u, c_noise, condition)
         else:
             pi, target = (normalised(p.gather(1, classes)) for p in (pi, target))
             log_phi = log_phi.gather(1, classes).log_softmax(1)
@@ -246,26 +270,44 @@ class ImpreciseTraining:
         ell = -errors.unflatten(0, (self.n_levels, -1)).mean(0)
         return log_posterior(ell, log_prior, self.objective.temperature)
 
-    def weights(self, log_phi: Tensor, rows: Tensor) -> tuple[Tensor, Tensor]:
+    def asked(self, rows: Tensor) -> tuple[Tensor | None, Tensor]:
+        """Classes that rows are asked about, None for all, and their log prior.
+
+        (b,) -> (b, k), (b, k); or None, (C,).
+        """
+        if self.means is None:
+            return None, self.prior.log()
+        given, k = self.given, self.objective.n_asked
+        assert k is not None
+        parts = given.x[rows], given.V[rows], self.S[rows], self.means
+        asked, log_weight = asked_classes(*parts, k, self.trainer.generator)
+        return asked, self.prior.log()[asked] + log_weight
+
+    def weights(
+        self, log_phi: Tensor, rows: Tensor, asked: Tensor | None = None
+    ) -> tuple[Tensor, Tensor]:
         """Pi, and the target of the classes before r corrects it. Step 5."""
         if self.given.S is not None and self.trainer.n_updates < self.n_first:
-            return self.given.S[rows], self.given.S[rows]
-        pi = self.given.weights(log_phi, rows, self.objective.wrong)
+            S = self.given.S[rows]
+            S = S if asked is None else normalised(S.gather(1, asked))
+            return S, S
+        pi = self.given.weights(log_phi, rows, self.objective.wrong, asked)
         if not self.objective.wrong:
             return pi, pi
-        return pi, imprecise.confined(log_phi, self.given.V[rows])
+        V = of_classes(self.given.V[rows], asked)
+        return pi, imprecise.confined(log_phi, V)
 
     def kept(self, *beliefs: Tensor) -> Tensor | None:
         """Classes asked of theta: those likeliest by one of them. (b, C) -> (b, k)."""
         k = self.objective.top_k
-        if k is None or k >= beliefs[0].shape[1]:
+        if self.means is not None or k is None or k >= beliefs[0].shape[1]:
             return None
         score = torch.stack(beliefs).amax(0)
         for belief in beliefs[:2]:  # pi and the target keep their best class
             score.scatter_(1, belief.argmax(1, keepdim=True), SURELY_KEPT)
         return score.topk(k).indices
 
-    def follow(self, rows: Tensor, pi: Tensor) -> None:
+    def follow(self, rows: Tensor, pi: Tensor, asked: Tensor | None = None) -> None:
         """Let the class prior follow the beliefs, once an epoch. Section 6."""
         if not self.objective.moving_prior:
             return
@@ -274,7 +316,9 @@ class ImpreciseTraining:
             prior = imprecise.moved_prior(self.prior, self.best, PRIOR_KEPT)
             # Each process has seen a part of the rows lately: their means move.
             self.prior = self.trainer.processes.mean(prior)
-        self.best[rows] = pi.argmax(1)
+        best = pi.argmax(1, keepdim=True)
+        best = best if asked is None else asked.gather(1, best)
+        self.best[rows] = best[:, 0]
 
     def state(self) -> dict[str, Any]:
         """Everything needed to go on later; write it before training goes on."""
@@ -291,6 +335,11 @@ class ImpreciseTraining:
         self.prior = state["prior"]
         self.best = self.trainer.processes.own(state["best"])
         self.prior_epoch = state["prior_epoch"]
+
+
+def of_classes(table: Tensor, classes: Tensor | None) -> Tensor:
+    """Entries of some classes, or all. (b, C), (b, k) -> (b, k)."""
+    return table if classes is None else table.gather(1, classes)
 
 
 def normalised(p: Tensor) -> Tensor:

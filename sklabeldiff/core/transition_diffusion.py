@@ -9,6 +9,9 @@
 
 All rows share the noise of a draw. What is drawn for a row then depends on that row
 alone, whatever the batch, and no n x C x C array ever exists: rows pass in blocks.
+
+With many classes (`sparse_table`) a draw is a group, and T the mean of the matrices of
+the groups drawn.
 """
 
 from __future__ import annotations
@@ -24,13 +27,15 @@ from .matrix_denoisers import MATRIX_DENOISERS
 from .noisy_classifier import columns_of
 from .process import GaussianProcess
 from .schedules import make_schedule
+from .sparse_table import SparseTable, sparse_table
+from .sparse_transitions import SparseTransitions
 from .transition_table import TransitionTable, full_table, principal_table
 from .transition_weights import weights_of
 
 GENERATORS = ("diffusion", "regression", "group")
 DENOISER_WIDTH = 128
 # Seeds, counted from the one of the fit.
-DRAWS_SEED, DENOISER_SEED = 1, 2
+DRAWS_SEED, DENOISER_SEED, COMPONENTS_SEED = 1, 2, 6
 
 
 @dataclass
@@ -42,7 +47,7 @@ class TransitionGenerator:
     kind : {"diffusion", "regression", "group"}
         Reverse chain; the denoiser's single answer at the noise end, trained there
         alone; or the matrix of the row's group.
-    table : TransitionTable
+    table : TransitionTable or SparseTable
     denoiser : nn.Module
     process : GaussianProcess
         Over the coordinates, without prior mean.
@@ -54,7 +59,7 @@ class TransitionGenerator:
     """
 
     kind: str
-    table: TransitionTable
+    table: TransitionTable | SparseTable
     denoiser: nn.Module
     process: GaussianProcess
     noise: Tensor
@@ -101,16 +106,36 @@ class TransitionGenerator:
 
     def mean_transition(self, e: Tensor, g: Tensor) -> Tensor:
         """T of one block of rows. (b, p), (b,) -> (b, C, C)."""
+        assert isinstance(self.table, TransitionTable)
         return self.table.transition(self.coordinates(e, g)).mean(0)
+
+    @torch.inference_mode()
+    def drawn_groups(self, e: Tensor, g: Tensor) -> Tensor:
+        """Take draws from a sparse table for groups. (n, p), (n,) -> (n, d)."""
+        table = self.table
+        assert isinstance(table, SparseTable)
+        if not self.is_trained:
+            return g[:, None]
+        self.denoiser.eval()
+
+        def block(e: Tensor, g: Tensor) -> Tensor:
+            return table.nearest(self.coordinates(e, g[:, 0]))
+
+        rows = rows_of(self.noise.shape[1] * sum(table.z.shape))
+        return in_blocks(block, e, g[:, None], block_rows=rows)
 
     @torch.inference_mode()
     def transition(self, e: Tensor, g: Tensor) -> Tensor:
         """T of rows. (n, p), (n,) -> (n, C, C)."""
+        if isinstance(self.table, SparseTable):
+            return self.table.groups.matrices(self.drawn_groups(e, g))
         return self._in_blocks(lambda e, g: self.mean_transition(e, g[:, 0]), e, g)
 
     @torch.inference_mode()
     def columns(self, e: Tensor, g: Tensor, V: Tensor) -> Tensor:
         """Columns of T that explain what was given. (n, p), (n,), (n, C) -> (n, C)."""
+        if isinstance(self.table, SparseTable):
+            return self.table.groups.columns(self.drawn_groups(e, g), V)
 
         def block(e: Tensor, g: Tensor, V: Tensor) -> Tensor:
             return columns_of(self.mean_transition(e, g[:, 0]), V)
@@ -120,6 +145,8 @@ class TransitionGenerator:
     @torch.inference_mode()
     def given_distribution(self, e: Tensor, g: Tensor, f: Tensor) -> Tensor:
         """T(x)^T f, probability of each given label. (n, p), (n,), (n, C) -> (n, C)."""
+        if isinstance(self.table, SparseTable):
+            return self.table.groups.given(self.drawn_groups(e, g), f)
 
         def block(e: Tensor, g: Tensor, f: Tensor) -> Tensor:
             return torch.einsum("bij,bi->bj", self.mean_transition(e, g[:, 0]), f)
@@ -143,8 +170,9 @@ class GeneratorSettings:
     ----------
     kind : {"diffusion", "regression", "group"}
     network : {"mlp", "unet", "axial"}
-    whole : bool
-        Whether matrices are diffused entry by entry, not by principal components.
+    representation : {"pca", "full", "sparse"}
+        What stands for a matrix: principal components, all entries, or the group that
+        is nearest by components.
     prediction : {"x0", "eps"}
     schedule : {"respaced", "paper"}
     n_timesteps : int
@@ -153,29 +181,43 @@ class GeneratorSettings:
 
     kind: str
     network: str
-    whole: bool
+    representation: str
     prediction: str
     schedule: str
     n_timesteps: int
     n_draws: int
 
     def from_groups(
-        self, T_groups: Tensor, g: Tensor, n_features: int, seed: int
+        self,
+        T_groups: Tensor | SparseTransitions,
+        g: Tensor,
+        n_features: int,
+        seed: int,
     ) -> TransitionGenerator:
-        """Return an untrained generator. (K, C, C), (n,)."""
-        share = torch.bincount(g, minlength=len(T_groups)).to(T_groups) / len(g)
-        # A group's own matrix is given as it is, not up to the energy of a few
-        # components.
-        make = full_table if self.whole or self.kind == "group" else principal_table
-        table = make(weights_of(T_groups), share)
+        """Return an untrained generator. (K, C, C) or sparse, (n,)."""
+        table = self._table(T_groups, g, seed)
         draws = torch.Generator().manual_seed(seed + DRAWS_SEED)
         shape = (self.n_timesteps + 1, self.n_draws, 1, table.n_coordinates)
         noise = torch.randn(shape, generator=draws).to(table.z)
         denoiser = self.make_denoiser(table, n_features, seed)
         return self.from_table(table, noise, denoiser.to(table.z.device))
 
+    def _table(
+        self, T_groups: Tensor | SparseTransitions, g: Tensor, seed: int
+    ) -> TransitionTable | SparseTable:
+        if isinstance(T_groups, SparseTransitions):
+            if self.kind == "group":  # nothing is drawn
+                return SparseTable(T_groups, T_groups.R.new_zeros((len(T_groups), 0)))
+            share = torch.bincount(g, minlength=len(T_groups)).to(T_groups.R) / len(g)
+            return sparse_table(T_groups, share, seed + COMPONENTS_SEED)
+        share = torch.bincount(g, minlength=len(T_groups)).to(T_groups) / len(g)
+        # A group's own matrix is given as it is, not up to the energy of a few
+        # components.
+        whole = self.representation == "full" or self.kind == "group"
+        return (full_table if whole else principal_table)(weights_of(T_groups), share)
+
     def make_denoiser(
-        self, table: TransitionTable, n_features: int, seed: int = 0
+        self, table: TransitionTable | SparseTable, n_features: int, seed: int = 0
     ) -> nn.Module:
         """Return a denoiser with fresh weights."""
         if self.kind == "group" or not table.n_coordinates:
@@ -187,7 +229,7 @@ class GeneratorSettings:
         return denoiser
 
     def from_table(
-        self, table: TransitionTable, noise: Tensor, denoiser: nn.Module
+        self, table: TransitionTable | SparseTable, noise: Tensor, denoiser: nn.Module
     ) -> TransitionGenerator:
         """Return a generator for a table, noise and a denoiser, all on one device."""
         process = GaussianProcess(

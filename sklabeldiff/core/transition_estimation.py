@@ -5,7 +5,7 @@
     g         (n,)       group of each row
     p         (n, C)     beliefs of the first network about the true class
     T0        (C, C)     global matrix, of the first network
-    T_groups  (K, C, C)
+    T_groups  (K, C, C), or only the rows that differ from T0, see `sparse_transitions`
 
 Stages, section 2 of the method page: the first network; the group matrices, by a source
 of responsibilities that held-out labels choose; the generator of T(x). The last stage,
@@ -37,6 +37,7 @@ from .noisy_training import (
     train_volume_minimisation,
 )
 from .smoothed_labels import smoother_beliefs
+from .sparse_transitions import SparseTransitions, one_matrix, sparse_groups
 from .transition_diffusion import TransitionGenerator
 from .transition_weights import transition_of, weights_of
 
@@ -69,6 +70,8 @@ class TransitionEstimation:
     training : WatchedTraining
     make_network : callable
         ``make_network(seed)`` -> classifier with fresh weights, on the device.
+    sparse : bool
+        Whether only those rows of group matrices are kept that differ.
     """
 
     e: Tensor
@@ -77,6 +80,7 @@ class TransitionEstimation:
     n_groups: int
     training: WatchedTraining
     make_network: MakeNetwork
+    sparse: bool = False
 
     def first_network(self, volume_penalty: float) -> FirstNetwork:
         """VolMinNet on all rows."""
@@ -86,7 +90,9 @@ class TransitionEstimation:
         )
         return FirstNetwork(network_proba(network, self.e), T0, losses)
 
-    def by_counts(self, source: str, first: FirstNetwork, kappa: float) -> Tensor:
+    def by_counts(
+        self, source: str, first: FirstNetwork, kappa: float
+    ) -> Tensor | SparseTransitions:
         """T_groups from expected counts, "dirichlet".
 
         Held-out rows do not count, or their labels would seem likely under any matrix
@@ -101,10 +107,12 @@ class TransitionEstimation:
         else:
             generator = torch.Generator().manual_seed(self.training.seed)
             p = smoother_beliefs(self.e[rows], V, generator)
+        if self.sparse:
+            return sparse_groups(p, V, g, self.n_groups, first.T0, kappa)
         T = dirichlet_groups(p, V, g, self.n_groups, first.T0, kappa)
         return transition_of(weights_of(T))  # the diagonal is the largest of its row
 
-    def held_out_losses(self, T_groups: Tensor) -> Tensor:
+    def held_out_losses(self, T_groups: Tensor | SparseTransitions) -> Tensor:
         """Loss of each held-out row after a short training through these matrices."""
         c = group_columns(T_groups, self.g, self.V)
         network = self.make_network(self.training.seed)
@@ -136,6 +144,8 @@ class TransitionEstimation:
 
     def overall(self, f: Tensor, T0: Tensor, kappa: float) -> Tensor:
         """One matrix for all rows, from beliefs of the classifier. (n, C) -> (C, C)."""
+        if self.sparse:
+            return one_matrix(f, self.V, T0, kappa).cpu()
         one = torch.zeros_like(self.g)
         return dirichlet_groups(f, self.V, one, 1, T0, kappa)[0].cpu()
 
@@ -183,8 +193,10 @@ class GroupWeights(nn.Module):
         return volume_penalty * volume + GROUP_PULL / self.n_rows * distance
 
 
-def group_columns(T_groups: Tensor, g: Tensor, V: Tensor) -> Tensor:
+def group_columns(T_groups: Tensor | SparseTransitions, g: Tensor, V: Tensor) -> Tensor:
     """Columns of each row's group matrix. (K, C, C), (n,), (n, C) -> (n, C)."""
+    if isinstance(T_groups, SparseTransitions):
+        return T_groups.columns(g[:, None], V)
 
     def block(g: Tensor, V: Tensor) -> Tensor:
         return columns_of(T_groups[g[:, 0]], V)

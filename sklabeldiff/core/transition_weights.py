@@ -5,6 +5,8 @@ Section and equation numbers are those of DTM's method page.
     W   (..., C, C)  unconstrained weights
     A   (..., C, C)  positive entries, the largest of each row on the diagonal
     T   (..., C, C)  T_ij = P(noisy label j | true class i); rows sum to 1
+    own (..., C)     where single rows (..., C) of such matrices have their diagonal;
+                     left out for whole matrices
 
     A_ii = 1 + sigmoid(W_ii);  A_ij = sigmoid(W_ij);  T_ij = A_ij / sum_k A_ik      (8)
 
@@ -28,9 +30,9 @@ from torch import Tensor
 DIAGONAL, LARGEST, SMALLEST, SMALLEST_ROW = 1.5, 0.98, 1e-3, 1e-2
 
 
-def transition_of(W: Tensor) -> Tensor:
+def transition_of(W: Tensor, own: Tensor | None = None) -> Tensor:
     """T of weights, (8). (..., C, C) -> (..., C, C)."""
-    A = torch.sigmoid(W) + _eye(W)
+    A = torch.sigmoid(W) + (_eye(W) if own is None else own.to(W))
     return A / A.sum(-1, keepdim=True)
 
 
@@ -50,7 +52,7 @@ def initial_weight(n_classes: int) -> float:
     return -math.log(n_classes - 2) if n_classes > 2 else -2.0
 
 
-def weights_of(T: Tensor) -> Tensor:
+def weights_of(T: Tensor, own: Tensor | None = None) -> Tensor:
     """W whose (8) is T, or is near it. (..., C, C) -> (..., C, C).
 
     Exact where T_ii is 5 % above the rest of its row and no entry is below T_ii / 1000
@@ -58,15 +60,15 @@ def weights_of(T: Tensor) -> Tensor:
     elsewhere the nearest values in range, whose T still has its largest entries on the
     diagonal.
     """
-    eye = _eye(T)
-    diagonal = T.diagonal(dim1=-2, dim2=-1)[..., None]
+    eye = _eye(T) if own is None else own.to(T)
+    diagonal = (T * eye).amax(-1, keepdim=True)
     rest = (T * (1 - eye)).amax(-1, keepdim=True)
     scale = DIAGONAL / diagonal
     scale = torch.where(scale * rest > LARGEST, LARGEST / rest, scale)
     smallest = min(SMALLEST, SMALLEST_ROW / T.shape[-1])
     off = (scale * T).clamp(smallest, LARGEST)
-    own = (scale * T).clamp(2 - LARGEST, 1 + LARGEST) - 1
-    return torch.where(eye.bool(), own, off).logit()
+    on = (scale * T).clamp(2 - LARGEST, 1 + LARGEST) - 1
+    return torch.where(eye.bool(), on, off).logit()
 
 
 def _eye(W: Tensor) -> Tensor:

@@ -295,8 +295,8 @@ def test_beliefs_of_the_neighbours_hold_for_the_first_fifth():
     training = make_training(given=replace(given, S=S))
     used, weights = [], training.weights
 
-    def watched(log_phi, rows):
-        pi, target = weights(log_phi, rows)
+    def watched(log_phi, rows, asked):
+        pi, target = weights(log_phi, rows, asked)
         assert torch.equal(pi, target)
         used.append(torch.equal(pi, S[rows]))
         return pi, target
