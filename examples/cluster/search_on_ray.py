@@ -9,6 +9,7 @@ with an error; the cluster goes on, and so does the next search.
 """
 
 import argparse
+from typing import Any
 
 import joblib
 import ray
@@ -21,22 +22,28 @@ from sklabeldiff.datasets import make_candidate_sets
 from sklabeldiff.model_selection import CandidateStratifiedKFold
 
 
+def make_search(n_rows: int, max_epochs: int) -> tuple[GridSearchCV, Any, Any]:
+    """Search for the trust in the set transition matrix; rows and candidate sets."""
+    X, true = load_digits(return_X_y=True)
+    X, true = X[:n_rows], true[:n_rows]
+    sets = make_candidate_sets(true, rate=0.3, random_state=0)
+    search = GridSearchCV(
+        DDMPClassifier(max_epochs=max_epochs, random_state=0),
+        {"gamma": [0.3, 0.6]},
+        cv=CandidateStratifiedKFold(3, shuffle=True, random_state=0),
+    )
+    return search, X, sets
+
+
 def main() -> None:
-    """Search for the trust in the set transition matrix, and the width."""
+    """Search on the workers, and print what is best."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--address", help="of the head of your cluster")
     parser.add_argument("--rows", type=int, default=400)
     parser.add_argument("--max-epochs", type=int, default=30)
     args = parser.parse_args()
 
-    X, true = load_digits(return_X_y=True)
-    X, true = X[: args.rows], true[: args.rows]
-    sets = make_candidate_sets(true, rate=0.3, random_state=0)
-    search = GridSearchCV(
-        DDMPClassifier(max_epochs=args.max_epochs, random_state=0),
-        {"hidden": [32, 128], "gamma": [0.3, 0.6]},
-        cv=CandidateStratifiedKFold(3, shuffle=True, random_state=0),
-    )
+    search, X, sets = make_search(args.rows, args.max_epochs)
     if args.address:
         ray.init(args.address)
     else:

@@ -1,6 +1,7 @@
 """One fit by two processes: equal weights in both, and as good as alone."""
 
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -9,6 +10,7 @@ from typing import NamedTuple
 
 import numpy as np
 import pytest
+from filelock import FileLock
 
 pytest.importorskip("accelerate", reason="the extra `distributed` is not installed")
 
@@ -38,8 +40,12 @@ def loaded(folder, rank):
 
 @pytest.fixture(scope="module")
 def jobs(tmp_path_factory):
-    """Outcomes of all jobs, by name; they run in the order given here."""
-    home = tmp_path_factory.mktemp("jobs")
+    """Outcomes of all jobs, by name; they run in the order given here.
+
+    Workers of pytest share them: the first that comes runs the jobs, and others wait.
+    """
+    home = tmp_path_factory.getbasetemp()
+    home = (home.parent if "PYTEST_XDIST_WORKER" in os.environ else home) / "jobs"
     wanted = {name: {"case": name} for name in ("methods", "accuracy", "no_seed")}
     wanted |= {name: {"case": name} for name in ("other_rows", "small_batches")}
     wanted |= {
@@ -51,10 +57,18 @@ def jobs(tmp_path_factory):
     outcomes = {}
     for name, job in wanted.items():
         job["folder"] = str(home / name)
-    command = [sys.executable, fits.__file__, json.dumps([*wanted.values()])]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=SECONDS)
-    assert done.returncode == 0, done.stderr
-    for (name, job), codes in zip(wanted.items(), json.loads(done.stdout), strict=True):
+    home.mkdir(exist_ok=True)
+    said = home / "codes"
+    with FileLock(home / "lock"):
+        if not said.exists():
+            command = [sys.executable, fits.__file__, json.dumps([*wanted.values()])]
+            done = subprocess.run(
+                command, capture_output=True, text=True, timeout=SECONDS
+            )
+            assert done.returncode == 0, done.stderr
+            said.write_text(done.stdout)
+    all_codes = json.loads(said.read_text())
+    for (name, job), codes in zip(wanted.items(), all_codes, strict=True):
         folder = Path(job["folder"])
         said = [(folder / f"err.{rank}").read_text() for rank in range(2)]
         outcomes[name] = Outcome(codes, said, [loaded(folder, r) for r in range(2)])

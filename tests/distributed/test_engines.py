@@ -1,11 +1,13 @@
 """Searches, cross-validation and features on real workers of Dask and Ray."""
 
 import ast
+import importlib.util
 import json
 import os
 import re
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -82,80 +84,89 @@ def dask(tmp_path_factory):
     said.close()
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture
 def ray():
-    """Address of a head with two workers."""
+    """Address of a head with two workers. For one test: it takes seconds to start."""
     pytest.importorskip("ray", reason="the extra `ray` is not installed")
+    with socket.socket() as found:
+        found.bind(("127.0.0.1", 0))
+        port = found.getsockname()[1]
     folder = f"/tmp/sklabeldiff-{os.getpid()}"  # short: it names sockets
-    head = ("start", "--head", "--port", 26379, "--num-cpus", 2, "--temp-dir", folder)
+    head = ("start", "--head", "--port", port, "--num-cpus", 2, "--temp-dir", folder)
     done = run(BIN / "ray", *head, "--include-dashboard", "false", capture_output=True)
     assert done.returncode == 0, done.stdout + done.stderr
-    yield "127.0.0.1:26379"
+    yield f"127.0.0.1:{port}"
     run(BIN / "ray", "stop", "--force", capture_output=True)
     shutil.rmtree(folder, ignore_errors=True)
 
 
-@pytest.fixture
-def address(request, engine):
-    return request.getfixturevalue(engine)
+def check_mortal(engine, error, address, folder):
+    """Let a worker be killed within a search: it must end, in these words."""
+    died = folder / "died"
+    script = (searches.__file__, engine, address, folder / "found.npz", "mortal", died)
+    done = python(*script)
+    assert died.exists()
+    assert done.returncode == 1
+    assert re.search(error, done.stderr), done.stderr
+    return script, died
 
 
-ENGINES = pytest.mark.parametrize("engine", ["dask", "ray"])
+def check_recipe(engine, address):
+    """Scores are those of one process, on an engine of its own and on ours."""
+    script = EXAMPLES / f"search_on_{engine}.py"
+    spec = importlib.util.spec_from_file_location(script.stem, script)
+    recipe = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(recipe)
+    search, X, sets = recipe.make_search(80, 2)
+    search.fit(X, sets)
+    small = (sys.executable, script, "--rows", "80", "--max-epochs", "2")
+    for where in ((), ("--address", address)):
+        done = run(*small, *where, capture_output=True)
+        assert done.returncode == 0, done.stderr
+        parameters, scores = done.stdout.splitlines()[-2:]
+        assert ast.literal_eval(parameters) == search.best_params_
+        found = np.array(scores.split(), dtype=float)
+        np.testing.assert_array_equal(found, search.cv_results_["mean_test_score"])
 
 
-@ENGINES
-def test_results_are_those_of_one_process(engine, address, tmp_path):
+def test_results_of_dask_are_those_of_one_process(dask, tmp_path):
     file = tmp_path / "found.npz"
-    done = python(searches.__file__, engine, address, file, "search")
+    done = python(searches.__file__, "dask", dask, file, "results")
     assert done.returncode == 0, done.stderr
-    wanted = searches.search()
+    wanted = searches.results()
     with np.load(file) as found:
         assert set(found) == set(wanted)
         for name in wanted:
             np.testing.assert_array_equal(found[name], wanted[name], err_msg=name)
 
 
-@pytest.mark.parametrize(
-    "engine, error",
-    [("dask", "FutureCancelledError|KilledWorker"), ("ray", "ActorDiedError")],
-)
-def test_a_killed_worker_ends_a_search_and_not_the_cluster(
-    engine, error, address, tmp_path
-):
-    file, died = tmp_path / "found.npz", tmp_path / "died"
-    script = (searches.__file__, engine, address, file, "mortal", died)
-    done = python(*script)
-    assert died.exists()
-    assert done.returncode == 1
-    assert re.search(error, done.stderr), done.stderr
+def test_a_killed_worker_of_dask_ends_a_search_and_not_the_cluster(dask, tmp_path):
+    words = "FutureCancelledError|KilledWorker"
+    script, died = check_mortal("dask", words, dask, tmp_path)
     done = python(*script)  # the file is there now: nobody dies
     assert done.returncode == 0, done.stderr
-    with np.load(file) as found:
+    with np.load(tmp_path / "found.npz") as found:
         np.testing.assert_array_equal(found["scores"], searches.mortal(died)["scores"])
 
 
-@ENGINES
-@pytest.mark.parametrize("where", ["here", "there"])
-def test_recipe_for_a_search(engine, where, address):
-    script = EXAMPLES / f"search_on_{engine}.py"
-    there = ("--address", address) if where == "there" else ()
-    small = ("--rows", "100", "--max-epochs", "2")
-    done = run(sys.executable, script, *small, *there, capture_output=True)
-    assert done.returncode == 0, done.stderr
-    parameters, scores = done.stdout.splitlines()[-2:]
-    assert {"gamma", "hidden"} == set(ast.literal_eval(parameters))
-    assert len(scores.split()) == 4
+def test_recipe_for_dask_takes_an_address(dask):
+    check_recipe("dask", dask)
+
+
+def test_ray(ray, tmp_path):
+    """All of Ray in one: a second one on this machine would be in its way."""
+    check_recipe("ray", ray)
+    check_mortal("ray", "ActorDiedError", ray, tmp_path)
 
 
 @pytest.mark.parametrize(
     "launcher, count",
     [
-        ([], 1),
-        (["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"], 2),
         # Which starts several processes on GPUs only: the others are torchrun's.
         (["-m", "accelerate.commands.launch", "--cpu"], 1),
+        (["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"], 2),
     ],
-    ids=["alone", "torchrun", "accelerate"],
+    ids=["accelerate", "torchrun"],
 )
 def test_recipe_for_a_fit(launcher, count, tmp_path):
     pytest.importorskip("accelerate", reason="`distributed` is not installed")
@@ -174,7 +185,10 @@ def test_recipe_for_a_fit(launcher, count, tmp_path):
 
 def test_two_machines_meet_at_an_address(tmp_path):
     pytest.importorskip("accelerate", reason="`distributed` is not installed")
-    meeting = ("--rdzv-backend", "c10d", "--rdzv-endpoint", "127.0.0.1:29517")
+    with socket.socket() as found:
+        found.bind(("127.0.0.1", 0))
+        endpoint = f"127.0.0.1:{found.getsockname()[1]}"
+    meeting = ("--rdzv-backend", "c10d", "--rdzv-endpoint", endpoint)
     nodes = ("--nnodes", "2", "--nproc-per-node", "1", "--local-addr", "127.0.0.1")
     launch = [sys.executable, "-m", "torch.distributed.run", *nodes, *meeting]
     command = [*launch, str(EXAMPLES / "fit_data_parallel.py"), "--max-epochs", "3"]
