@@ -24,7 +24,7 @@ import numpy as np
 from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
-from scipy.sparse import csr_array
+from scipy.sparse import csr_array, issparse
 from sklearn.base import BaseEstimator
 from sklearn.utils.validation import check_is_fitted
 
@@ -245,7 +245,11 @@ def _pack(name: str, value: Any, arrays: Arrays, *, fitted: bool = False) -> Any
     if isinstance(value, np.ndarray) and value.dtype.kind in "biuf":
         arrays[name] = np.asarray(value, order="C")
         return {"array": name}
-    if isinstance(value, csr_array):
+    if issparse(value):
+        value = csr_array(value)
+        if not value.has_canonical_format:  # it is the user's: not in place
+            value = value.copy()
+            value.sum_duplicates()
         parts = {k: getattr(value, k) for k in ("data", "indices", "indptr")}
         packed = {k: _pack(f"{name}.{k}", v, arrays) for k, v in parts.items()}
         return {"csr": packed, "shape": list(value.shape)}

@@ -88,11 +88,13 @@ class DDMPClassifier(NetworkClassifier):
     ----------
     n_neighbors : int, default=10
         Neighbours of each row in the graph of the first beliefs.
-    neighbors : {"auto", "exact"} or transformer, default="auto"
+    neighbors : {"auto", "exact"}, transformer or sparse matrix, default="auto"
         How they are searched: by comparing all pairs, or by a transformer such as
         scikit-learn's ``KNeighborsTransformer`` or
         :class:`~sklabeldiff.neighbors.ApproximateNeighbors`, whose ``n_neighbors`` is
         set. "auto" compares up to 100 000 rows, and approximates above (extra ``ann``).
+        Or distances between the training rows, as such a transformer gives them,
+        (n_samples, n_samples), with at least `n_neighbors` in each row.
     label_similarity : {"jaccard"} or None, default="jaccard"
         Whether neighbours with unlike candidate sets lose influence.
     n_propagations : int, default=10
@@ -165,16 +167,19 @@ class DDMPClassifier(NetworkClassifier):
     ----------
     classes_ : ndarray of shape (n_classes,)
         The user's labels.
-    candidate_sets_ : ndarray of shape (n_samples, n_classes), bool
+    candidate_sets_ : ndarray or csr_array of shape (n_samples, n_classes), bool
         The sets trained on: True where the class is a candidate of the training row.
-    label_distribution_ : ndarray of shape (n_samples, n_classes), float32
+        Sparse, as the next three, with more than 200 classes if at most a tenth of all
+        entries are candidates.
+    label_distribution_ : ndarray or csr_array of shape (n_samples, n_classes), float32
         Beliefs over the candidates of each training row after training; exactly 0 off
         the candidates.
-    initial_label_distribution_ : ndarray of shape (n_samples, n_classes), float32
+    initial_label_distribution_ : ndarray or csr_array, of the same shape, float32
         The same before training.
-    transition_matrix_ : ndarray of shape (n_classes, n_classes), float32
+    transition_matrix_ : ndarray or csr_array of shape (n_classes, n_classes), float32
         Entry (i, j): share of rows of class i that have candidate j, among those that
-        may not be any class. Diagonal 1.
+        may not be any class. Diagonal 1. A sparse one has the pairs that occur; those
+        that it lacks are small, not impossible.
     kernels_ : list of dict
         The settings of the kernel smoothers that were chosen.
     row_scaling_ : bool
@@ -302,7 +307,8 @@ class DDMPClassifier(NetworkClassifier):
         Parameters
         ----------
         X : array-like of shape (n_samples, n_features)
-            Features; scaled inside, see `standardize`.
+            Features; scaled inside, see `standardize`. Of a memory map of 128 MB or
+            more rows are read when they are needed.
         y : array-like of shape (n_samples, n_classes) or (n_samples,)
             The candidate sets: a 0/1 or bool mask, non-negative weights, one collection
             of labels per row, or one label per row; None or NaN for an unknown label.

@@ -4,6 +4,7 @@ import pickle
 
 import numpy as np
 import pytest
+from scipy.sparse import csr_array
 from sklearn.base import clone
 from sklearn.neighbors import KNeighborsTransformer
 from sklearn.utils.estimator_checks import parametrize_with_checks
@@ -186,3 +187,73 @@ class TestOfDDMP:
 
 def refuse(self, X):
     raise RuntimeError("approximate")
+
+
+class TestGraphs:
+    def test_distances_of_the_user_are_taken(self, clouds):
+        X, Y, _ = clouds
+        scaled = (X - X.mean(0)) / X.std(0)
+        params = {"max_epochs": 2, "hidden": 16, "standardize": "standard"}
+        graph = KNeighborsTransformer(n_neighbors=14).fit_transform(scaled)
+        expected = DDMPClassifier(random_state=0, **params).fit(X, Y)
+        for given in (graph, graph.tocoo(), graph.tocsc()):
+            found = DDMPClassifier(neighbors=given, random_state=0, **params).fit(X, Y)
+            np.testing.assert_allclose(
+                found.initial_label_distribution_,
+                expected.initial_label_distribution_,
+                atol=1e-4,
+            )
+
+    def test_nearest_come_first_and_ties_in_order(self):
+        graph = csr_array(
+            [[0, 3.0, 1.0, 2.0], [5, 0, 5, 5], [1, 2, 7, 0.5], [4, 3, 2, 0]]
+        )
+        distances, found = search_by(graph, 0)(np.zeros((4, 2)), 2)
+        np.testing.assert_array_equal(found, [[2, 3], [0, 2], [3, 0], [2, 1]])
+        np.testing.assert_array_equal(distances, [[1, 2], [5, 5], [0.5, 1], [2, 3]])
+
+    def test_graphs_that_do_not_fit_are_told(self):
+        graph = csr_array(np.ones((4, 4)))
+        with pytest.raises(ValueError, match=r"shape \(4, 4\), but X has 5 rows"):
+            search_by(graph, 0)(np.zeros((5, 2)), 2)
+        graph = csr_array([[0, 1, 1], [1, 0, 0], [1, 1, 0]])
+        with pytest.raises(ValueError, match="row 1 has 1 neighbours in the graph"):
+            search_by(graph, 0)(np.zeros((3, 2)), 2)
+
+    def test_a_model_with_a_graph_is_cloned_saved_and_resumed(self, clouds, tmp_path):
+        X, Y, _ = clouds
+        graph = KNeighborsTransformer(n_neighbors=12).fit_transform(X)
+        clf = clone(DDMPClassifier(neighbors=graph, max_epochs=2, random_state=0))
+        clf.set_params(checkpoint_dir=tmp_path / "state").fit(X, Y)
+        clf.save(tmp_path / "model")
+        again = DDMPClassifier.load(tmp_path / "model")
+        np.testing.assert_array_equal(again.predict_proba(X), clf.predict_proba(X))
+        assert (again.neighbors != graph).nnz == 0
+
+
+class TestFiles:
+    def test_lists_in_files_give_what_lists_in_memory_give(
+        self, clouds, tmp_path, monkeypatch
+    ):
+        X = clouds[0].astype(np.float32)
+        inside = ApproximateNeighbors(7, n_probes=3, random_state=0).fit(X)
+        monkeypatch.setattr(neighbors, "FILE_BYTES", X[:150].nbytes)
+        folder = tmp_path / "lists"
+        params = {"n_probes": 3, "folder": folder, "random_state": 0}
+        outside = ApproximateNeighbors(7, **params).fit(X)
+        assert len(outside.index_) == len(list(folder.iterdir())) == 3
+        for rows in (X, X[:20] + 0.1):
+            ours, theirs = (s.transform(rows) for s in (outside, inside))
+            np.testing.assert_array_equal(ours.indices, theirs.indices)
+            np.testing.assert_allclose(ours.data, theirs.data, atol=1e-4)
+        outside.fit(X[:100])
+        assert len(list(folder.iterdir())) == 1
+
+    def test_folders_are_not_saved(self, clouds, tmp_path):
+        X, Y, _ = clouds
+        search = ApproximateNeighbors(folder=tmp_path / "lists", random_state=0)
+        clf = DDMPClassifier(neighbors=search, max_epochs=2, random_state=0).fit(X, Y)
+        clf.save(tmp_path / "model")
+        assert DDMPClassifier.load(tmp_path / "model").neighbors.folder is None
+        with pytest.raises(TypeError, match="folder must be a path"):
+            ApproximateNeighbors(folder=3).fit(X)
