@@ -16,6 +16,7 @@ from sklearn.neighbors import NearestNeighbors
 from torch import Tensor, nn
 
 from sklabeldiff import DDMPClassifier
+from sklabeldiff._ddmp_sets import DenseSets
 from sklabeldiff._standardize import fit_standardizer
 from sklabeldiff.core.blocks import in_blocks
 from sklabeldiff.core.label_diffusion import DECAY_SHARE
@@ -114,13 +115,15 @@ class WithoutDiffusion:
         seed = int(np.random.RandomState(self.random_state).randint(2**31 - 1))
         generator = torch.Generator().manual_seed(seed)
         self.scaler_ = fit_standardizer(data, clf.standardize, clf.n_neighbors)
-        c, mask = (torch.as_tensor(a) for a in (self.scaler_(data.X), data.Y))
-        S = torch.as_tensor(clf._graph_beliefs(c, data, 0))
-        self.kernel_, S, f = clf._kernel_beliefs(c, mask, S, data, generator)
+        c = torch.as_tensor(self.scaler_(data.X))
+        sets = DenseSets(data, c.device)
+        S = clf._graph_beliefs(c, sets, 0)
+        self.kernel_, S, f = clf._kernel_beliefs(c, sets, S, generator)
         self.label_distribution_ = S.numpy()
-        self.n_classes_ = mask.shape[1]
+        self.n_classes_ = data.Y.shape[1]
         model = clf._make_model(
             clf._make_denoiser(c.shape[1], self.n_classes_, generator).to(c.device),
+            self.n_classes_,
             c.device,
         )
         target = sharpen(S)

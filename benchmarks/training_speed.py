@@ -44,7 +44,9 @@ def our_epoch(data: Tables, batch: int) -> Callable[[], object]:
     clf = DDMPClassifier(hidden=WIDTH, n_timesteps=N_TIMESTEPS)
     gen = torch.Generator().manual_seed(0)
     model = clf._make_model(
-        clf._make_denoiser(N_FEATURES, N_CLASSES, gen).to(S.device), S.device
+        clf._make_denoiser(N_FEATURES, N_CLASSES, gen).to(S.device),
+        N_CLASSES,
+        S.device,
     )
 
     def make_trainer(loss: Any) -> Trainer:

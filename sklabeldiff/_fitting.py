@@ -34,7 +34,7 @@ def no_bar(verbose: int) -> bool:
 def whole_fit(method: Method) -> Method:
     """Decorate `fit`: it has callbacks, and an error leaves the estimator as it was.
 
-    A ``_try_fitted`` of the estimator is part of the fit.
+    A ``_try_fitted`` and a ``_share_fitted`` of the estimator are part of the fit.
 
     An estimator that was fitted before still predicts as it did, one that was not is
     not fitted. Only `kept_if_interrupted` makes an exception.
@@ -48,6 +48,8 @@ def whole_fit(method: Method) -> Method:
             with_teardown(self, *args, **kwargs)
             if hasattr(self, "_try_fitted"):
                 self._try_fitted()
+            if hasattr(self, "_share_fitted"):
+                self._share_fitted()
             return self
         except BaseException:
             vars(self).pop("_tried_rows", None)

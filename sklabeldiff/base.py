@@ -551,8 +551,8 @@ class NetworkClassifier(CandidateClassifier):
             shared.check_same("rows or labels", digests)
         return data
 
-    def _try_fitted(self) -> None:
-        super()._try_fitted()
+    def _share_fitted(self) -> None:
+        """Take over what the main process has fitted, where several share the fit."""
         # What is not trained is computed by each: on machines that round otherwise it
         # differs in the last bits.
         shared = processes.current()

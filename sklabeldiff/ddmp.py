@@ -343,8 +343,9 @@ class DDMPClassifier(NetworkClassifier):
         S = self._graph_beliefs(c, sets, seed)
         kernel, S, f = self._kernel_beliefs(c, sets, S, generator)
 
-        denoiser = self._make_denoiser(c.shape[1], len(self.classes_), generator)
-        model = self._make_model(denoiser.to(device), device)
+        n_classes = len(self.classes_)
+        denoiser = self._make_denoiser(c.shape[1], n_classes, generator)
+        model = self._make_model(denoiser.to(device), n_classes, device)
         listener = task.listener(lambda _: self._learnt(scaler, kernel, sets, training))
         training = sets.training(
             model,
@@ -426,10 +427,12 @@ class DDMPClassifier(NetworkClassifier):
             generator,
         )
 
-    def _make_model(self, denoiser: Denoiser, device: torch.device) -> LabelDiffusion:
+    def _make_model(
+        self, denoiser: Denoiser, n_classes: int, device: torch.device
+    ) -> LabelDiffusion:
         schedule = make_schedule(self.schedule, self.n_timesteps)
         prediction = self._setting("prediction")
-        scale = LabelScale.of(len(self.classes_))
+        scale = LabelScale.of(n_classes)
         process = GaussianProcess(
             schedule, prediction, x0_range=scale.range, device=device
         )
@@ -563,7 +566,7 @@ class DDMPClassifier(NetworkClassifier):
             )
         return Predictor.from_arrays(
             self.model_state_,
-            self._make_model(denoiser, device),
+            self._make_model(denoiser, n_classes, device),
             n_classes,
             self.row_scaling_,
             self.kernels_,

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from scipy.sparse import issparse
 
 from sklabeldiff import CADClassifier, DDMPClassifier, DMISClassifier, DTMClassifier
 from sklabeldiff.baselines import (
@@ -179,6 +180,11 @@ def label_sets(draw, n):
     return sets
 
 
+def as_dense(table):
+    """A table; of very many classes it is sparse."""
+    return table.toarray() if issparse(table) else table
+
+
 def check_fitted(clf, X):
     """What a fitted classifier owes."""
     P = outcome(clf.predict_proba, X)
@@ -192,11 +198,13 @@ def check_fitted(clf, X):
     assert np.isin(labels, clf.classes_).all()
     S = getattr(clf, "label_distribution_", None)
     if S is not None:
+        S = as_dense(S)
         assert np.isfinite(S).all()
         np.testing.assert_allclose(S.sum(axis=1), 1, atol=1e-3)
     for name in ("transition_matrix_", "group_transition_matrices_", "class_prior_"):
         T = getattr(clf, name, None)
         if T is not None:
+            T = as_dense(T)
             assert np.isfinite(T).all()
             # DDMP's says how often classes are in a set together.
             if not isinstance(clf, DDMPClassifier):
