@@ -1,5 +1,12 @@
 """Classifiers for imprecise labels, built on diffusion and made for scikit-learn."""
 
+import os
+
+# Read by MKL at its first product. Without it what a product gives a row depends, on
+# some processors, on the rows beside it: predictions would change in the last bits with
+# the way that rows are cut. It costs no time.
+os.environ.setdefault("MKL_CBWR", "AUTO,STRICT")
+
 from sklabeldiff.cad import CADClassifier
 from sklabeldiff.ddmp import DDMPClassifier
 from sklabeldiff.dmis import DMISClassifier

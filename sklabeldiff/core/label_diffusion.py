@@ -388,8 +388,10 @@ class LabelDiffusionTraining:
         module = self.trainer.module
         current = {k: v.clone() for k, v in module.state_dict().items()}
         self.use_average()
-        yield
-        module.load_state_dict(current)
+        try:
+            yield
+        finally:
+            module.load_state_dict(current)
 
     def use_average(self) -> None:
         """Put the averaged weights into the network."""

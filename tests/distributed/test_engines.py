@@ -11,6 +11,7 @@ import socket
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -52,6 +53,18 @@ def wait_for(found):
         time.sleep(0.1)
 
 
+def closed_port():
+    """Return a port that nobody has, and that no connection is given by the system.
+
+    One that asks for a closed port of its own range may be connected to itself.
+    """
+    for port in np.random.default_rng().permutation(np.arange(20_000, 30_000)):
+        with socket.socket() as found, suppress(OSError):
+            found.bind(("127.0.0.1", int(port)))
+            return int(port)
+    raise AssertionError("no port is free")
+
+
 @pytest.fixture(scope="module")
 def dask(tmp_path_factory):
     """Address of a scheduler with two workers, each a process."""
@@ -88,9 +101,7 @@ def dask(tmp_path_factory):
 def ray():
     """Address of a head with two workers. For one test: it takes seconds to start."""
     pytest.importorskip("ray", reason="the extra `ray` is not installed")
-    with socket.socket() as found:
-        found.bind(("127.0.0.1", 0))
-        port = found.getsockname()[1]
+    port = closed_port()
     folder = f"/tmp/sklabeldiff-{os.getpid()}"  # short: it names sockets
     head = ("start", "--head", "--port", port, "--num-cpus", 2, "--temp-dir", folder)
     done = run(BIN / "ray", *head, "--include-dashboard", "false", capture_output=True)
@@ -185,18 +196,22 @@ def test_recipe_for_a_fit(launcher, count, tmp_path):
 
 def test_two_machines_meet_at_an_address(tmp_path):
     pytest.importorskip("accelerate", reason="`distributed` is not installed")
-    with socket.socket() as found:
-        found.bind(("127.0.0.1", 0))
-        endpoint = f"127.0.0.1:{found.getsockname()[1]}"
-    meeting = ("--rdzv-backend", "c10d", "--rdzv-endpoint", endpoint)
+    endpoint = f"127.0.0.1:{closed_port()}"
     nodes = ("--nnodes", "2", "--nproc-per-node", "1", "--local-addr", "127.0.0.1")
-    launch = [sys.executable, "-m", "torch.distributed.run", *nodes, *meeting]
-    command = [*launch, str(EXAMPLES / "fit_data_parallel.py"), "--max-epochs", "3"]
+    launch = [sys.executable, "-m", "torch.distributed.run", *nodes]
+    launch += ["--rdzv-backend", "c10d", "--rdzv-endpoint", endpoint]
+    # On one machine both would take the address for their own.
+    launch.append("--rdzv-conf")
+    script = [str(EXAMPLES / "fit_data_parallel.py"), "--max-epochs", "3"]
     machines = [
         subprocess.Popen(
-            command, env=ENV, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+            [*launch, f"is_host={host}", *script],
+            env=ENV,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
         )
-        for _ in range(2)
+        for host in (1, 0)
     ]
     try:
         said = [machine.communicate(timeout=SECONDS) for machine in machines]

@@ -1,11 +1,15 @@
 """Rows shared between workers, and features that stay on disk."""
 
+import os
 import pickle
+import signal
+from contextlib import suppress
 
 import joblib
 import numpy as np
 import pytest
 import torch
+from joblib.externals.loky.process_executor import TerminatedWorkerError
 
 from sklabeldiff.features import TorchFeatures
 from sklabeldiff.features import _feature_file as feature_file
@@ -49,6 +53,35 @@ def test_workers_fill_the_cache(network, alone, tmp_path):
     np.testing.assert_array_equal(encoder.transform(PIXELS), alone)
     assert len([*tmp_path.rglob("*.safetensors")]) == 2
     assert encoder._loaded is None
+
+
+def mortal(network, file):
+    """Return a network that ends the first process that asks it."""
+
+    class Mortal(torch.nn.Sequential):  # here, so that workers need not import it
+        def forward(self, images):
+            with suppress(FileExistsError):
+                file.touch(exist_ok=False)
+                os.kill(os.getpid(), signal.SIGKILL)
+            return super().forward(images)
+
+    return Mortal(network)
+
+
+@pytest.mark.parametrize("cached", [False, True])
+def test_a_killed_worker_is_told_and_the_next_call_works(
+    cached, network, alone, tmp_path
+):
+    encoder = TorchFeatures(
+        mortal(network, tmp_path / "died"),
+        batch_size=BATCH,
+        n_jobs=2,
+        cache_dir=tmp_path / "cache" if cached else None,
+    )
+    with pytest.raises(TerminatedWorkerError):
+        encoder.transform(PIXELS)
+    assert (tmp_path / "died").exists()
+    np.testing.assert_array_equal(encoder.transform(PIXELS), alone)
 
 
 def test_rows_keep_their_numbers(network, tmp_path):
