@@ -293,6 +293,9 @@ def rows_of_all_forms():
         "unlabelled": [*sets[:3], None, *sets[4:]],
         "weights": Y * rng.uniform(size=Y.shape),
         "sparse weights": csr_array(Y * rng.uniform(size=Y.shape)),
+        "stored zeros": csr_array(
+            (Y.ravel(), np.tile(np.arange(7), 30), range(0, 217, 7))
+        ),
         "labels": np.arange(30) % 7,
     }
 

@@ -56,10 +56,69 @@ ALIGNMENT = "tests/core/test_alignment.py"
 GATES = "tests/core/test_class_gates.py"
 SPECIFIC = "tests/core/test_class_specific_training.py"
 CAD = "tests/test_cad.py"
+SPARSE = "tests/core/test_sparse_transitions.py"
+ASKED = "tests/core/test_asked_classes.py"
+TOGETHER = "tests/distributed/test_data_parallel.py"
+SHARDING = "tests/features/test_sharding.py"
+NEIGHBORS = "tests/test_neighbors.py"
+ROWS = "tests/test_large_rows.py"
+MANY = "tests/test_many_classes.py"
+LISTS = "tests/core/test_lists.py"
 
 # Patch -> tests that must fail under it, each by itself. The name says the method and
-# the check of its page.
+# the check of its page; "big" is what docs/big.rst promises.
 MUTANTS = {
+    "big_01_last_of_equals": [
+        f"{LISTS}::test_best_is_the_first_of_equals",
+    ],
+    "big_01_lost_background": [
+        f"{LISTS}::test_set_transition_is_that_of_a_table",
+    ],
+    "big_01_diagonal_counts": [
+        f"{LISTS}::test_log_likelihood_is_that_of_a_table",
+    ],
+    "big_01_block_offset": [
+        f"{LISTS}::test_graph_beliefs_are_those_of_a_table",
+    ],
+    "big_01_own_label_seen": [
+        f"{LISTS}::test_kernel_beliefs_are_those_of_a_table",
+    ],
+    "big_01_unscaled_start": [
+        f"{LISTS}::test_scaled_chain_ends_in_labels_of_their_own_unit",
+    ],
+    "big_01_stored_zeros": [
+        f"{MANY}::test_sparse_output_is_the_dense_one",
+    ],
+    "big_02_mask_for_numbers": [
+        f"{ROWS}::test_streamed_rows_are_those_of_a_tensor",
+    ],
+    "big_02_first_block_again": [
+        f"{ROWS}::test_streamed_rows_are_those_of_a_tensor",
+    ],
+    "big_02_ids_from_zero": [
+        f"{NEIGHBORS}::TestFiles::test_lists_in_files_give_what_lists_in_memory_give",
+    ],
+    "big_02_first_file_wins": [
+        f"{NEIGHBORS}::TestFiles::test_lists_in_files_give_what_lists_in_memory_give",
+    ],
+    "big_02_row_beside_itself": [
+        f"{NEIGHBORS}::TestGraphs::test_distances_of_the_user_are_taken",
+    ],
+    "big_03_lost_rows": [
+        f"{SHARDING}::test_two_workers_give_the_bits_of_one",
+    ],
+    "big_03_sums_for_means": [
+        f"{TOGETHER}::test_an_update_of_two_is_an_update_of_one",
+    ],
+    "big_03_same_noise": [
+        f"{TOGETHER}::test_noise_is_drawn_by_each",
+    ],
+    "big_04_no_stand_in": [
+        f"{ASKED}::test_classes_by_chance_stand_for_those_that_are_not_asked",
+    ],
+    "big_04_prior_forgotten": [
+        f"{SPARSE}::test_rows_are_those_of_whole_matrices",
+    ],
     "cad_10_far_from_zero": [
         f"{GATES}::TestContribution::test_what_counts_is_the_distance_from_the_mean",
     ],
