@@ -56,16 +56,13 @@ def data_parallel(*, timeout: float = 600.0) -> Iterator[Processes]:
         From a fit within, if the processes have different data or parameters, or if a
         batch is too small to be cut.
 
-    See Also
-    --------
-    torch.distributed : What carries the gradients.
-
     Notes
     -----
     Shared are the fits of the classifiers that train networks and of
     :class:`~sklabeldiff.features.SimCLRFeatures`. Neighbours, group matrices and
     whatever else is not trained each process computes for itself, from all rows. When a
-    fit is done, all processes hold the same fitted estimator.
+    fit is done, all processes hold the same fitted estimator. Gradients travel by
+    ``torch.distributed``.
 
     The order of the rows is the same in all processes, and another one than in a fit
     alone. Noise each process draws by itself. Batch statistics are of the part of a

@@ -5,7 +5,7 @@ import torch
 from torch.nn.functional import one_hot
 from torch.testing import assert_close
 
-from sklabeldiff.core.group_transitions import dirichlet_groups
+from sklabeldiff.core.group_transitions import N_ROUNDS, dirichlet_groups
 from sklabeldiff.core.sparse_table import sparse_table
 from sklabeldiff.core.sparse_transitions import (
     SparseTransitions,
@@ -91,6 +91,19 @@ def test_kept_rows_are_exact_where_beliefs_are_sure(problem):
     found = sparse_groups(p, V, g, K, T0, 10.0)
     expected = dense(dirichlet_groups(p, V, g, K, T0, 10.0))
     assert_close(whole(found), expected, rtol=0, atol=1e-6)
+
+
+def test_rows_that_are_not_kept_explain_their_part():
+    p = torch.tensor([[0.8, 0.2, 0, 0, 0]]).repeat(4, 1)
+    V = one_hot(torch.zeros(4, dtype=int), C).float()
+    T0 = torch.full((C, C), 0.1).fill_diagonal_(0.6)
+    found = sparse_groups(p, V, torch.zeros(4, dtype=int), 1, T0, kappa=10.0)
+    assert found.row_class.tolist() == [0]  # of class 1 there are 4 * .02 / .5 rows
+    T = 0.6
+    for _ in range(N_ROUNDS):
+        count = 4 * 0.8 * T / (0.8 * T + 0.2 * 0.1)
+        T = (count + 10 * 0.6) / (count + 10)
+    assert found.R[0, 0].item() == pytest.approx(T, abs=1e-5)
 
 
 def test_unlabelled_rows_and_empty_groups_keep_nothing(problem):

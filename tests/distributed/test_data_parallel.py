@@ -17,7 +17,7 @@ pytest.importorskip("accelerate", reason="the extra `distributed` is not install
 import fits
 
 from sklabeldiff import distributed
-from sklabeldiff.core.processes import current
+from sklabeldiff.core.processes import Processes, current
 
 SECONDS = 300  # for all jobs together
 
@@ -104,6 +104,9 @@ def test_an_update_of_two_is_an_update_of_one(name, together):
 
 
 def test_noise_is_drawn_by_each(together):
+    seeds = [Processes(rank, 3).seeded(0) for rank in range(3)]
+    assert len({0, *seeds}) == 4
+    assert Processes().seeded(0) == 0
     clf = fits.METHODS["ddmp"].fit(fits.X[fits.FEW], fits.SETS[fits.FEW])
     alone = fits.arrays_of(clf, fits.X[fits.FEW])
     assert np.abs(together[0]["ddmp"]["proba"] - alone["proba"]).max() > 1e-4

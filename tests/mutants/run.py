@@ -117,7 +117,7 @@ MUTANTS = {
         f"{ASKED}::test_classes_by_chance_stand_for_those_that_are_not_asked",
     ],
     "big_04_prior_forgotten": [
-        f"{SPARSE}::test_rows_are_those_of_whole_matrices",
+        f"{SPARSE}::test_rows_that_are_not_kept_explain_their_part",
     ],
     "cad_10_far_from_zero": [
         f"{GATES}::TestContribution::test_what_counts_is_the_distance_from_the_mean",
