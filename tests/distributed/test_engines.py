@@ -10,6 +10,7 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 from contextlib import suppress
 from pathlib import Path
@@ -102,7 +103,7 @@ def ray():
     """Address of a head with two workers. For one test: it takes seconds to start."""
     pytest.importorskip("ray", reason="the extra `ray` is not installed")
     port = closed_port()
-    folder = f"/tmp/sklabeldiff-{os.getpid()}"  # short: it names sockets
+    folder = tempfile.mkdtemp(prefix="ray")  # pytest's is too long to name sockets
     head = ("start", "--head", "--port", port, "--num-cpus", 2, "--temp-dir", folder)
     done = run(BIN / "ray", *head, "--include-dashboard", "false", capture_output=True)
     assert done.returncode == 0, done.stdout + done.stderr
