@@ -32,7 +32,8 @@ from sklabeldiff._parameters import (
     layer_widths,
 )
 from sklabeldiff._standardize import check_standardize, fit_standardizer
-from sklabeldiff.base import NetworkClassifier, TrainingData
+from sklabeldiff._training_data import TrainingData
+from sklabeldiff.base import NetworkClassifier
 from sklabeldiff.core.blocks import in_blocks, rows_of
 from sklabeldiff.core.candidate_losses import confidence
 from sklabeldiff.core.class_specific_training import (

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from scipy.sparse import csr_array
 from torch import Tensor
 
-from sklabeldiff.base import SparseTrainingData, TrainingData
+from sklabeldiff._training_data import SparseTrainingData, TrainingData
 from sklabeldiff.core import (
     graph,
     kernels,

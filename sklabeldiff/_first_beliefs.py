@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from sklabeldiff.base import TrainingData
+from sklabeldiff._training_data import TrainingData
 from sklabeldiff.core.graph import graph_beliefs
 from sklabeldiff.core.smoothed_labels import smoother_beliefs
 from sklabeldiff.core.transitions import sharpen

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from sklabeldiff._fields import SCALER_ARRAYS, Choice, Parts
 from sklabeldiff._parameters import check_option
 from sklabeldiff._rows import refuse_huge
-from sklabeldiff.base import SparseTrainingData, TrainingData
+from sklabeldiff._training_data import SparseTrainingData, TrainingData
 from sklabeldiff.core.rows import Rows, StreamedRows
 from sklabeldiff.core.scaling import Standardizer, choose_row_scaling
 

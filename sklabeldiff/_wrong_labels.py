@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from sklearn.exceptions import ConvergenceWarning
 
 from sklabeldiff._fitting import CALLER_OF_FIT
-from sklabeldiff.base import TrainingData
+from sklabeldiff._training_data import TrainingData
 
 HALF = 0.5  # with more wrong labels than right ones, which are the right ones?
 

@@ -13,7 +13,7 @@ from sklabeldiff._contrastive_classifier import ContrastiveClassifier, Inputs
 from sklabeldiff._fitting import whole_fit
 from sklabeldiff._image_rows import as_rows
 from sklabeldiff._parameters import check_number, check_option
-from sklabeldiff.base import TrainingData
+from sklabeldiff._training_data import TrainingData
 from sklabeldiff.core.candidate_losses import CANDIDATE_LOSSES
 from sklabeldiff.core.class_gates import activation_gate, contribution_gate
 from sklabeldiff.core.class_specific_training import Objective, Versions

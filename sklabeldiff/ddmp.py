@@ -35,7 +35,8 @@ from sklabeldiff._standardize import (
     fit_standardizer,
     scaled_rows,
 )
-from sklabeldiff.base import NetworkClassifier, SparseTrainingData, TrainingData
+from sklabeldiff._training_data import SparseTrainingData, TrainingData
+from sklabeldiff.base import NetworkClassifier
 from sklabeldiff.core.denoisers import DENOISERS, Denoiser, make_denoiser
 from sklabeldiff.core.graph import edge_weights
 from sklabeldiff.core.kernels import KernelBeliefs

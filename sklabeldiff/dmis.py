@@ -48,8 +48,9 @@ from sklabeldiff._supervision import (
     likelihood_of,
     settled,
 )
+from sklabeldiff._training_data import TrainingData
 from sklabeldiff._unet import SIZES, make_unet
-from sklabeldiff.base import NetworkClassifier, TrainingData
+from sklabeldiff.base import NetworkClassifier
 from sklabeldiff.core.class_denoisers import ClassDenoiser
 from sklabeldiff.core.imprecise import average_decay
 from sklabeldiff.core.imprecise_training import (

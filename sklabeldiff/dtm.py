@@ -47,8 +47,9 @@ from sklabeldiff._parameters import (
     layer_widths,
 )
 from sklabeldiff._standardize import check_standardize, fit_standardizer
+from sklabeldiff._training_data import TrainingData
 from sklabeldiff._wrong_labels import check_given, warn_of_noise
-from sklabeldiff.base import NetworkClassifier, TrainingData
+from sklabeldiff.base import NetworkClassifier
 from sklabeldiff.core.group_transitions import is_labelled
 from sklabeldiff.core.layers import mlp
 from sklabeldiff.core.matrix_denoisers import MATRIX_DENOISERS

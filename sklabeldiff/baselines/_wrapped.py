@@ -20,7 +20,8 @@ from sklabeldiff._standardize import (
     check_standardize,
     fit_standardizer,
 )
-from sklabeldiff.base import CandidateClassifier, TrainingData
+from sklabeldiff._training_data import TrainingData
+from sklabeldiff.base import CandidateClassifier
 from sklabeldiff.core.graph import graph_beliefs
 from sklabeldiff.core.scaling import Standardizer
 
