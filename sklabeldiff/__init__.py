@@ -4,7 +4,7 @@ import os
 
 # Read by MKL at its first product. Without it what a product gives a row depends, on
 # some processors, on the rows beside it: predictions would change in the last bits with
-# the way that rows are cut. It costs no time.
+# the way that rows are cut.
 os.environ.setdefault("MKL_CBWR", "AUTO,STRICT")
 
 from sklabeldiff.cad import CADClassifier
